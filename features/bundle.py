@@ -1,0 +1,224 @@
+"""The bundle: everything one training run hands to serving, as plain files under `bundles/<version>/`.
+
+Choices:
+- The manifest is written last and holds the sha256 of every file: a directory without one is not a bundle, and opening reads every
+  byte once, so a torn copy or a flipped bit is refused by the file's name.
+- No pickles: ONNX, Parquet, NumPy arrays without objects, LightGBM's and FAISS's own formats, JSON.
+- The pointer `bundles/serving` names the serving version; it moves by an atomic rename and every move is a line in `serving.log`.
+
+This module does not know how any of the files is made or used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from features import spec
+
+FORMAT = 1
+"""Raised when a reader of this format could no longer understand a bundle."""
+
+TEXT_TOWER = "text_tower/model.onnx"
+TOKENIZER = "text_tower/tokenizer.json"
+TEXT_CONFIG = "text_tower/config.json"
+INTEREST_TOWER = "interest_tower/model.onnx"
+ITEMS = "items.parquet"
+ITEM_VECTORS = "item_vectors.npy"
+ITEM_COLUMNS = "item_columns.parquet"
+INDEX = "index.faiss"
+RANKER = "ranker.txt"
+FEATURE_SPEC = "feature_spec.json"
+POPULARITY = "popularity.npy"
+MANIFEST = "manifest.json"
+
+FILES = (
+    TEXT_TOWER,
+    TOKENIZER,
+    TEXT_CONFIG,
+    INTEREST_TOWER,
+    ITEMS,
+    ITEM_VECTORS,
+    ITEM_COLUMNS,
+    INDEX,
+    RANKER,
+    FEATURE_SPEC,
+    POPULARITY,
+)
+"""What every bundle holds besides its manifest; more files (reports) are allowed and checked alike."""
+
+
+class BundleError(Exception):
+    """A bundle that must not be served; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle whose every file has been verified."""
+
+    root: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The bundle's own name, as in `bundles/<version>`."""
+        return str(self.manifest["version"])
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant up to which events were known, aware UTC."""
+        return datetime.fromisoformat(self.manifest["as_of"])
+
+    def path(self, name: str) -> Path:
+        """Absolute path of one of the bundle's files.
+
+        Raises:
+            BundleError: if the manifest does not list `name`.
+        """
+        if name not in self.manifest["sha256"]:
+            msg = f"{self.root / name}: not in the bundle's manifest"
+            raise BundleError(msg)
+        return self.root / name
+
+
+@contextmanager
+def write_bundle(bundles: Path, version: str, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """Write a bundle: fill the yielded directory; the manifest is made and the whole moved into place on leaving.
+
+    Args:
+        bundles: The directory of all bundles.
+        version: The new bundle's name; letters, digits, `.`, `-`, `_`.
+        facts: What the manifest says besides versions and hashes: `as_of` (ISO, UTC), metrics, data window, git commit, …
+
+    Raises:
+        BundleError: if the version exists already or a required file was not written.
+    """
+    final = bundles / version
+    if final.exists():
+        msg = f"{final}: exists already; a bundle is never overwritten"
+        raise BundleError(msg)
+    draft = bundles / f".{version}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        write_feature_spec(draft / FEATURE_SPEC)
+        _require(draft, final)
+        manifest = {
+            **facts,
+            "format": FORMAT,
+            "version": version,
+            "feature_fingerprint": spec.fingerprint(),
+            "sha256": {name: _sha256(draft / name) for name in _listing(draft)},
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        draft.rename(final)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_feature_spec(path: Path) -> None:
+    """Record the names and order of the ranker's columns, for readers that have only the bundle."""
+    path.write_text(json.dumps({"matrix_columns": spec.MATRIX_COLUMNS, "fingerprint": spec.fingerprint()}, indent=2))
+
+
+def open_bundle(root: Path) -> Bundle:
+    """Open and verify a bundle.
+
+    Raises:
+        BundleError: naming the file, if the manifest is missing or of another format, a file is missing, extra or altered, or
+            the bundle was made with other feature definitions than this code has.
+    """
+    manifest = _read_manifest(root)
+    if manifest.get("format") != FORMAT:
+        msg = f"{root / MANIFEST}: format {manifest.get('format')}, this reader understands {FORMAT}"
+        raise BundleError(msg)
+    listed, present = set(manifest["sha256"]), set(_listing(root))
+    for name in sorted(listed ^ present):
+        msg = f"{root / name}: {'missing' if name in listed else 'not in the manifest'}"
+        raise BundleError(msg)
+    for name, expected in manifest["sha256"].items():
+        if _sha256(root / name) != expected:
+            msg = f"{root / name}: sha256 differs from the manifest's; the file was altered or torn"
+            raise BundleError(msg)
+    if manifest["feature_fingerprint"] != spec.fingerprint():
+        msg = (
+            f"{root / FEATURE_SPEC}: made with feature definitions {manifest['feature_fingerprint']}, "
+            f"this code has {spec.fingerprint()}; retrain, or serve it with the code that made it"
+        )
+        raise BundleError(msg)
+    return Bundle(root=root, manifest=manifest)
+
+
+def serving_path(bundles: Path) -> Path:
+    """Directory of the bundle that `bundles/serving` names.
+
+    Raises:
+        BundleError: if there is no pointer or it names no directory.
+    """
+    pointer = bundles / "serving"
+    try:
+        root = bundles / pointer.read_text().strip()
+    except FileNotFoundError:
+        msg = f"{pointer}: no bundle has been promoted yet"
+        raise BundleError(msg) from None
+    if not root.is_dir():
+        msg = f"{pointer}: names {root.name!r}, which is not there"
+        raise BundleError(msg)
+    return root
+
+
+def promote(bundles: Path, version: str, reason: str, now: datetime) -> None:
+    """Point `bundles/serving` at `version`, atomically, and log the move with its reason.
+
+    Raises:
+        BundleError: if the version does not open.
+    """
+    open_bundle(bundles / version)
+    pointer = bundles / "serving"
+    before = pointer.read_text().strip() if pointer.exists() else None
+    draft = bundles / f".serving.{os.getpid()}"
+    draft.write_text(version + "\n")
+    draft.replace(pointer)
+    line = {"at": now.astimezone(UTC).isoformat(), "from": before, "to": version, "reason": reason}
+    with (bundles / "serving.log").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    path = root / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        msg = f"{path}: missing; not a bundle, or one whose writing was interrupted"
+        raise BundleError(msg) from None
+    except ValueError as error:
+        msg = f"{path}: not JSON ({error})"
+        raise BundleError(msg) from error
+    if not isinstance(manifest, dict) or not {"version", "as_of", "sha256", "feature_fingerprint"} <= manifest.keys():
+        msg = f"{path}: lacks one of version, as_of, sha256, feature_fingerprint"
+        raise BundleError(msg)
+    return manifest
+
+
+def _require(draft: Path, final: Path) -> None:
+    for name in FILES:
+        if not (draft / name).is_file():
+            msg = f"{final / name}: was not written"
+            raise BundleError(msg)
+
+
+def _listing(root: Path) -> list[str]:
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != MANIFEST)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,218 @@
+"""What a front end uses to ask for recommendations.
+
+    with RecommendationClient("recommendations.shop.internal:8010") as client:
+        reply = client.recommend(RecommendRequest(placement=PLACEMENT_RECOMMENDED_FOR_YOU, user_id="7", page_size=10))
+
+Choices: every call has a deadline, retries included; only UNAVAILABLE is retried (AIP-194), up to three attempts and
+not during an outage (retry throttling); calls go round-robin over all addresses that say they are healthy. Errors are
+`grpc.RpcError`; `field_violations` reads what a refused request got wrong. Needs grpcio and `aisle.v1` only.
+
+Several server processes behind one address (`SO_REUSEPORT`): the kernel gives each *connection* to one process, so a
+client with one connection uses one core of the server. `channel_count` opens several connections.
+"""
+
+import ipaddress
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import grpc
+import grpc.aio
+from aisle.v1.recommendation_service_pb2 import (
+    BatchRecommendRequest,
+    BatchRecommendResponse,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+    RecommendResponse,
+)
+from aisle.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+DEFAULT_TIMEOUT_SECONDS = 0.5
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": "aisle.v1.RecommendationService"},
+    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    "methodConfig": [
+        {
+            "name": [{"service": "aisle.v1.RecommendationService"}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.01s",
+                "maxBackoff": "0.1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+_OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    # Find dead connections within 40 s, also between calls; servers allow a ping every 10 s.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A server that restarts is tried again within a second, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Channels of one process to one address share a connection by default, which would undo `channel_count`.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class RecommendationClient:
+    """Synchronous client; safe to share between threads. Closed by `close` or at the end of a `with` block."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        channel_count: int = 1,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Connects at the first call.
+
+        Args:
+            addresses: `host:port`, whose host may stand for several servers in DNS; or several `ip:port`.
+            timeout_seconds: deadline of a call that names none; retries included.
+            channel_count: connections to every server.
+            credentials: TLS credentials; default: no TLS.
+
+        Raises:
+            ValueError: no address, or one of several that is not `ip:port`.
+        """
+        self._timeout_seconds = timeout_seconds
+        target = _target(addresses)
+        self._channels = [
+            grpc.secure_channel(target, credentials, _OPTIONS)
+            if credentials
+            else grpc.insecure_channel(target, _OPTIONS)
+            for _ in range(channel_count)
+        ]
+        self._stubs = _stubs(self._channels)
+
+    def recommend(self, request: RecommendRequest, *, timeout_seconds: float | None = None) -> RecommendResponse:
+        """Chooses and orders items for one placement."""
+        return cast(RecommendResponse, next(self._stubs).Recommend(request, timeout=self._timeout(timeout_seconds)))
+
+    def rank(self, request: RankRequest, *, timeout_seconds: float | None = None) -> RankResponse:
+        """Orders given items."""
+        return cast(RankResponse, next(self._stubs).Rank(request, timeout=self._timeout(timeout_seconds)))
+
+    def batch_recommend(
+        self, request: BatchRecommendRequest, *, timeout_seconds: float | None = None
+    ) -> BatchRecommendResponse:
+        """Fills several placements of one page."""
+        timeout = self._timeout(timeout_seconds)
+        return cast(BatchRecommendResponse, next(self._stubs).BatchRecommend(request, timeout=timeout))
+
+    def close(self) -> None:
+        """Ends the connections; running calls are cancelled."""
+        for channel in self._channels:
+            channel.close()
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def _timeout(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+
+
+class AsyncRecommendationClient:
+    """The same for asyncio; make it inside the event loop that uses it. Closed at the end of an `async with` block."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        channel_count: int = 1,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Arguments and errors as `RecommendationClient`."""
+        self._timeout_seconds = timeout_seconds
+        target = _target(addresses)
+        self._channels = [
+            grpc.aio.secure_channel(target, credentials, _OPTIONS)
+            if credentials
+            else grpc.aio.insecure_channel(target, _OPTIONS)
+            for _ in range(channel_count)
+        ]
+        self._stubs = _stubs(self._channels)
+
+    async def recommend(self, request: RecommendRequest, *, timeout_seconds: float | None = None) -> RecommendResponse:
+        """Chooses and orders items for one placement."""
+        timeout = self._timeout(timeout_seconds)
+        return cast(RecommendResponse, await next(self._stubs).Recommend(request, timeout=timeout))
+
+    async def rank(self, request: RankRequest, *, timeout_seconds: float | None = None) -> RankResponse:
+        """Orders given items."""
+        return cast(RankResponse, await next(self._stubs).Rank(request, timeout=self._timeout(timeout_seconds)))
+
+    async def batch_recommend(
+        self, request: BatchRecommendRequest, *, timeout_seconds: float | None = None
+    ) -> BatchRecommendResponse:
+        """Fills several placements of one page."""
+        timeout = self._timeout(timeout_seconds)
+        return cast(BatchRecommendResponse, await next(self._stubs).BatchRecommend(request, timeout=timeout))
+
+    async def close(self) -> None:
+        """Ends the connections; running calls are cancelled."""
+        for channel in self._channels:
+            await channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        await self.close()
+
+    def _timeout(self, timeout_seconds: float | None) -> float:
+        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
+
+
+def field_violations(error: grpc.RpcError) -> dict[str, str]:
+    """What a refused request got wrong: path of the field to what is wrong with it; empty for other errors."""
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    violations: dict[str, str] = {}
+    for detail in status.details if status else []:
+        bad_request = error_details_pb2.BadRequest()
+        if detail.Unpack(bad_request):
+            violations |= {violation.field: violation.description for violation in bad_request.field_violations}
+    return violations
+
+
+def _stubs(channels: Sequence[Any]) -> Iterator[Any]:
+    return itertools.cycle([RecommendationServiceStub(channel) for channel in channels])
+
+
+def _target(addresses: str | Sequence[str]) -> str:
+    """The gRPC name of the addresses, which decides how they are resolved."""
+    if isinstance(addresses, str):
+        return f"dns:///{addresses}"
+    if not addresses:
+        raise ValueError("addresses: none given")
+    if len(addresses) == 1:
+        return f"dns:///{addresses[0]}"
+    for address in addresses:
+        ipaddress.IPv4Address(address.rpartition(":")[0])  # raises ValueError, naming the address
+    return "ipv4:" + ",".join(addresses)

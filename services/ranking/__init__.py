@@ -1,0 +1,1 @@
+"""The gRPC ranking service: one shopper in, one ordered list out."""

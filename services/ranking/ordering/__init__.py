@@ -1,0 +1,46 @@
+"""How a list is ordered: the one implementation that serving answers with and that training evaluates.
+
+Pure functions over arrays: candidates → matrix → ranker → order. Knows no network, no clock and no shopper id.
+"""
+
+from services.ranking.ordering.candidates import (
+    NO_ROWS,
+    CandidateLimits,
+    Candidates,
+    Source,
+    best_over_interests,
+    gather,
+    near_query,
+    requested,
+)
+from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
+from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
+from services.ranking.ordering.rank import RankedList, buy_again, popular, rank, similar
+from services.ranking.ordering.ranker import Ranker
+from services.ranking.ordering.recommend import nearest, recommend
+
+__all__ = [
+    "NO_ROWS",
+    "CandidateLimits",
+    "Candidates",
+    "Interest",
+    "OrderingModel",
+    "RankedList",
+    "Ranker",
+    "Source",
+    "best_over_interests",
+    "buy_again",
+    "fallback_interest",
+    "gather",
+    "interest_scores",
+    "near_query",
+    "nearest",
+    "open_model",
+    "popular",
+    "popular_rows",
+    "rank",
+    "recommend",
+    "requested",
+    "similar",
+    "tie_keys",
+]

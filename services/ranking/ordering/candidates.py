@@ -1,0 +1,141 @@
+"""Which items come into question for a shopper, and who proposed each.
+
+Sources, in order of precedence: what they buy again, what is near their interests, what leads their categories, what is popular.
+An item proposed twice keeps its first source. Excluded rows never enter: each source skips them itself, the index inside its search.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from features.encode import Floats, Shopper
+from features.vocab import Rows
+from services.ranking.ordering.model import OrderingModel
+
+NO_ROWS: Rows = np.empty(0, dtype=np.int32)
+
+
+class Source(IntEnum):
+    """Who proposed a candidate; names and numbers are those of the API's CandidateSource."""
+
+    REQUEST = 1
+    INTEREST = 2
+    BUY_AGAIN = 3
+    SIMILAR = 4
+    SAME_CATEGORY = 6
+    POPULAR = 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CandidateLimits:
+    """How many candidates each source may propose; the total is what the ranker sees."""
+
+    total: int = 300
+    buy_again: int = 120
+    category: int = 60
+    """Spread over the shopper's categories, `per_category` each."""
+    per_category: int = 6
+    popular: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse limits that leave the index no room."""
+        if min(self.buy_again, self.category, self.per_category, self.popular) < 0 or self.total < 1:
+            msg = f"candidate limits must not be negative: {self}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Distinct rows with their sources, both of length n."""
+
+    rows: Rows
+    sources: npt.NDArray[np.uint8]
+
+
+def requested(rows: Rows) -> Candidates:
+    """Candidates the caller named; duplicates keep their first place."""
+    return _merge([(Source.REQUEST, rows)], rows.size)
+
+
+def gather(
+    model: OrderingModel,
+    shopper: Shopper,
+    near_rows: Rows,
+    limits: CandidateLimits,
+    excluded_rows: Rows = NO_ROWS,
+) -> Candidates:
+    """Collect candidates from every source.
+
+    Args:
+        model: The bundle in memory.
+        shopper: Resolved against the same bundle.
+        near_rows: int32, from `nearest` with the same shopper and excluded rows; empty when there is no index.
+        limits: How many each source may propose.
+        excluded_rows: int32 [E], rows that must not appear.
+
+    Returns:
+        At most `limits.total` candidates; fewer when the catalogue has no more.
+    """
+    allowed = np.ones(len(model.items.vocabulary), dtype=bool)
+    allowed[excluded_rows] = False
+    again = _first(shopper.repeat_rows, allowed, limits.buy_again)
+    leaders = _category_leaders(model, shopper, allowed, limits)
+    popular = _first(model.popular_rows, allowed, limits.popular)
+    near = near_rows[: max(limits.total - again.size - leaders.size - popular.size, 0)]
+    return _merge(
+        [(Source.BUY_AGAIN, again), (Source.INTEREST, near), (Source.SAME_CATEGORY, leaders), (Source.POPULAR, popular)],
+        limits.total,
+    )
+
+
+def near_query(shopper: Shopper, limits: CandidateLimits, excluded_rows: Rows = NO_ROWS) -> tuple[int, Rows]:
+    """What to ask the index for: how many rows, and which to leave out (what buying again already proposes)."""
+    return limits.total, np.union1d(excluded_rows, shopper.repeat_rows).astype(np.int32)
+
+
+def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
+    """The best `count` distinct rows of a search with K queries, best first, without FAISS's -1.
+
+    Args:
+        rows: int32 [K, k].
+        scores: float32 [K, k].
+        count: How many to keep.
+    """
+    best_first = rows.ravel()[np.argsort(-scores.ravel(), kind="stable")]
+    best_first = best_first[best_first >= 0]
+    _, first = np.unique(best_first, return_index=True)
+    return best_first[np.sort(first)][:count]
+
+
+def _category_leaders(
+    model: OrderingModel, shopper: Shopper, allowed: npt.NDArray[np.bool_], limits: CandidateLimits
+) -> Rows:
+    """Most popular rows of the shopper's heaviest categories, heaviest category first."""
+    affinity = shopper.leaf_affinity[:-1]
+    if limits.category == 0 or limits.per_category == 0 or not affinity.any():
+        return NO_ROWS
+    count = -(-limits.category // limits.per_category)
+    heaviest = np.argsort(-affinity, kind="stable")[:count]
+    leaders = [_first(model.popular_in_leaf[leaf], allowed, limits.per_category) for leaf in heaviest if affinity[leaf]]
+    return np.concatenate(leaders)[: limits.category]
+
+
+def _first(rows: Rows, allowed: npt.NDArray[np.bool_], count: int) -> Rows:
+    """The first `count` allowed rows, in order."""
+    head = rows[: 4 * count]
+    kept = head[allowed[head]]
+    if kept.size < count and head.size < rows.size:
+        kept = rows[allowed[rows]]
+    return kept[:count]
+
+
+def _merge(sources: Iterable[tuple[Source, Rows]], limit: int) -> Candidates:
+    parts = list(sources)
+    rows = np.concatenate([rows for _, rows in parts]).astype(np.int32)
+    codes = np.repeat(np.array([source for source, _ in parts], dtype=np.uint8), [rows.size for _, rows in parts])
+    _, first = np.unique(rows, return_index=True)
+    keep = np.sort(first)[:limit]
+    return Candidates(rows[keep], codes[keep])

@@ -1,0 +1,85 @@
+"""What ordering needs of one bundle, in memory. Immutable: a request takes one and keeps it to the end."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features import bundle as files
+from features.bundle import Bundle, BundleError
+from features.encode import Floats, ItemColumns, item_columns
+from features.vocab import Rows
+from services.retrieval.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class OrderingModel:
+    """Index, columns and vectors of one bundle; N items, D vector width."""
+
+    items: ItemColumns
+    vectors: Floats
+    """float32 [N, D]."""
+    index: Index
+    popular_rows: Rows
+    """int32 [N], every row, most popular first."""
+    popular_in_leaf: Sequence[Rows]
+    """For each most specific category its rows, most popular first."""
+    tie_keys: npt.NDArray[np.uint64]
+    """uint64 [N], see `tie_keys`."""
+
+    @classmethod
+    def assemble(cls, items: ItemColumns, vectors: Floats, index: Index, popular_rows: Rows) -> "OrderingModel":
+        """Build with what follows from the parts."""
+        return cls(
+            items=items,
+            vectors=vectors,
+            index=index,
+            popular_rows=popular_rows,
+            popular_in_leaf=_by_leaf(items, popular_rows),
+            tie_keys=tie_keys(items.vocabulary.ids),
+        )
+
+
+def tie_keys(item_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """A fixed pseudo-random key per item id, uint64 [N]: equal scores are ordered by it, alike on every machine."""
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in item_ids)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def popular_rows(items: ItemColumns) -> Rows:
+    """Every row, int32 [N], by event weight with a half-life of 28 days, most popular first; ties by tie key."""
+    order: Rows = np.lexsort((tie_keys(items.vocabulary.ids), -items.column("item_log_weight_28d"))).astype(np.int32)
+    return order
+
+
+def open_model(bundle: Bundle) -> OrderingModel:
+    """Load what ordering needs from a verified bundle.
+
+    Raises:
+        BundleError: if the files do not fit each other; the message names the file.
+    """
+    items = item_columns(pl.read_parquet(bundle.path(files.ITEMS)), pl.read_parquet(bundle.path(files.ITEM_COLUMNS)))
+    vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
+    popular = np.load(bundle.path(files.POPULARITY), allow_pickle=False)
+    for name, count in ((files.ITEM_VECTORS, vectors.shape[0]), (files.POPULARITY, popular.size)):
+        if count != len(items.vocabulary):
+            msg = f"{bundle.root / name}: {count} items, {files.ITEMS} has {len(items.vocabulary)}"
+            raise BundleError(msg)
+    return OrderingModel.assemble(
+        items=items,
+        vectors=vectors,
+        index=Index.load(bundle.path(files.INDEX)),
+        popular_rows=popular,
+    )
+
+
+def _by_leaf(items: ItemColumns, popular_rows: Rows) -> list[Rows]:
+    """Rows of each leaf, keeping the order of popularity."""
+    leaf_of = items.leaf[popular_rows]
+    order = np.argsort(leaf_of, kind="stable")
+    bounds = np.searchsorted(leaf_of[order], np.arange(len(items.leaves) + 1))
+    rows = popular_rows[order]
+    return [rows[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]

@@ -1,0 +1,43 @@
+"""The ranker's evaluation: LightGBM's own text format, one thread (a server answers many requests side by side)."""
+
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from features import spec
+from features.encode import Floats
+
+
+class Ranker:
+    """A trained LambdaMART model over `spec.MATRIX_COLUMNS`."""
+
+    __slots__ = ("_booster",)
+
+    def __init__(self, model_text: str) -> None:
+        """Load from LightGBM's text format.
+
+        Raises:
+            ValueError: if the model was trained on other columns, naming the first that differs.
+        """
+        self._booster = lightgbm.Booster(model_str=model_text, params={"num_threads": 1, "verbosity": -1})
+        names = self._booster.feature_name()
+        for position, (found, expected) in enumerate(zip(names, spec.MATRIX_COLUMNS, strict=False)):
+            if found != expected:
+                msg = f"ranker column {position} is {found!r}, the matrix has {expected!r}"
+                raise ValueError(msg)
+        if len(names) != len(spec.MATRIX_COLUMNS):
+            msg = f"ranker has {len(names)} columns, the matrix has {len(spec.MATRIX_COLUMNS)}"
+            raise ValueError(msg)
+
+    @classmethod
+    def load(cls, path: Path) -> "Ranker":
+        """Load from a file."""
+        return cls(path.read_text())
+
+    def score(self, matrix: Floats) -> Floats:
+        """Raw ranking scores, float32 [n], for float32 [n, F]; only their order has a meaning."""
+        if not matrix.shape[0]:
+            return np.empty(0, dtype=np.float32)
+        scores = self._booster.predict(matrix, num_threads=1, validate_features=False)
+        return np.asarray(scores, dtype=np.float32)

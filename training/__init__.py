@@ -1,0 +1,1 @@
+"""From features to a bundle: towers, ranker, evaluation, export. Sees only the pure modules of services."""

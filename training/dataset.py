@@ -1,0 +1,143 @@
+"""What the towers learn from: the catalogue worth serving, its distinct texts, and shoppers' event sequences as arrays.
+
+Everything is cut at an instant: nothing at or after `as_of` enters.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features import spec
+from features.schema import Dataset
+from features.transforms import known_events
+from features.vocab import Rows, Vocabulary
+
+Ints = npt.NDArray[np.int64]
+_DAY_US = 86_400_000_000
+
+
+def select_catalogue(data: Dataset, as_of: datetime, min_shoppers: int) -> pl.DataFrame:
+    """The items at least `min_shoppers` shoppers engaged with before `as_of`, in item-id order: the bundle's rows.
+
+    Raises:
+        ValueError: if no item is left.
+    """
+    shoppers = known_events(data.events, as_of).group_by("item_id").agg(shoppers=pl.col("user_id").n_unique())
+    if min_shoppers > 0:
+        kept = data.items.join(shoppers.filter(pl.col("shoppers") >= min_shoppers), on="item_id", how="semi")
+    else:
+        kept = data.items
+    if kept.is_empty():
+        msg = f"{data.name}: no item has {min_shoppers} shoppers before {as_of:%Y-%m-%d}; the catalogue would be empty"
+        raise ValueError(msg)
+    return kept.sort("item_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The catalogue's distinct texts; many products share theirs."""
+
+    distinct: list[str]
+    of_row: Ints
+    """int64 [N], index into `distinct` of each item row."""
+
+
+def item_texts(items: pl.DataFrame) -> Texts:
+    """What the text tower reads of each item: title, then description."""
+    text = pl.concat_str(pl.col("title"), pl.col("description").replace("", None), separator=". ", ignore_nulls=True)
+    column = items.select(text.alias("text"))["text"]
+    distinct = sorted(column.unique().to_list())
+    position = {value: index for index, value in enumerate(distinct)}
+    return Texts(distinct, np.array([position[value] for value in column], dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """All shoppers' events in one set of arrays of length E, by shopper and then by time; U shoppers."""
+
+    starts: Ints
+    """int64 [U + 1]: shopper u's events are starts[u]:starts[u + 1]."""
+    rows: Rows
+    event_types: Ints
+    times_us: Ints
+    sessions: Ints
+    """int64 [E], equal within one session of one shopper."""
+    counts: npt.NDArray[np.float64]
+    """float64 [N], event weight of each item row."""
+    item_count: int
+
+
+def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
+    """Events with the catalogue's items before `as_of`, as arrays."""
+    vocabulary = Vocabulary(items["item_id"])
+    known = known_events(data.events, as_of).join(items.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    session = pl.coalesce("session_id", pl.col("event_time").dt.date().cast(pl.String))
+    known = known.with_columns(session=session).sort("user_id", "event_time", "event_id", maintain_order=True)
+    rows = vocabulary.rows(known["item_id"].to_list())
+    _, first = np.unique(known["user_id"].to_numpy(), return_index=True)
+    return Sequences(
+        starts=np.append(np.sort(first), known.height).astype(np.int64),
+        rows=rows,
+        event_types=known["event_type"].replace_strict(spec.EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
+        times_us=known["event_time"].dt.timestamp("us").to_numpy(),
+        sessions=known.select(pl.struct("user_id", "session").rank("dense").cast(pl.Int64)).to_series().to_numpy(),
+        counts=np.bincount(rows, weights=known["weight"].to_numpy(), minlength=len(vocabulary)),
+        item_count=len(vocabulary),
+    )
+
+
+def sample_pairs(sequences: Sequences, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Pairs of different items from one session, drawn by event; int32 [≤ count] twice."""
+    anchor = rng.integers(0, sequences.rows.size, size=2 * count)
+    order = np.argsort(sequences.sessions, kind="stable")
+    ranked = sequences.sessions[order]
+    low = np.searchsorted(ranked, sequences.sessions[anchor], side="left")
+    high = np.searchsorted(ranked, sequences.sessions[anchor], side="right")
+    partner = order[rng.integers(low, high)]
+    left, right = sequences.rows[anchor], sequences.rows[partner]
+    different = left != right
+    return left[different][:count], right[different][:count]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryBatch:
+    """Q histories of HISTORY_LENGTH events, left-padded with event type 0, and P targets."""
+
+    rows: Rows
+    """int32 [Q, T]; 0 where padded."""
+    event_types: Ints
+    ages_days: npt.NDArray[np.float32]
+    target_of: Ints
+    """int64 [P], the history each target belongs to."""
+    target_rows: Ints
+
+
+def sample_histories(
+    sequences: Sequences, batch_size: int, targets: int, target_days: float, rng: np.random.Generator
+) -> HistoryBatch:
+    """Cut shoppers' sequences at random sessions: what came before is the history, items of the next days are targets."""
+    length = spec.HISTORY_LENGTH
+    rows = np.zeros((batch_size, length), dtype=np.int32)
+    types = np.zeros((batch_size, length), dtype=np.int64)
+    ages = np.zeros((batch_size, length), dtype=np.float32)
+    target_of, target_rows = [], []
+    for query, event in enumerate(rng.integers(0, sequences.rows.size, size=batch_size)):
+        user = np.searchsorted(sequences.starts, event, side="right") - 1
+        start, stop = sequences.starts[user], sequences.starts[user + 1]
+        now = sequences.times_us[event]
+        cut = start + np.searchsorted(sequences.times_us[start:stop], now, side="left")
+        end = start + np.searchsorted(sequences.times_us[start:stop], now + int(target_days * _DAY_US), side="left")
+        history = slice(max(start, cut - length), cut)
+        size = cut - history.start
+        if size:
+            rows[query, -size:] = sequences.rows[history]
+            types[query, -size:] = sequences.event_types[history]
+            ages[query, -size:] = (now - sequences.times_us[history]) / _DAY_US
+        ahead = np.unique(sequences.rows[cut:end])
+        chosen = rng.permutation(ahead)[:targets]
+        target_of.append(np.full(chosen.size, query))
+        target_rows.append(chosen)
+    return HistoryBatch(rows, types, ages, np.concatenate(target_of), np.concatenate(target_rows).astype(np.int64))

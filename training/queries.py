@@ -1,0 +1,114 @@
+"""What is asked of a ranking: shoppers as they stood at an instant, and what they engaged with in the weeks after it.
+
+Both the ranker's training rows and every evaluation come from here, so that neither sees more than a request would.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import numpy as np
+import polars as pl
+
+from features import spec
+from features.clock import to_us
+from features.encode import Floats, ItemColumns, Shopper, history_ages_days, item_columns, resolve
+from features.schema import Dataset
+from features.transforms import item_features, known_events, user_features
+from features.vocab import Rows
+from services.ranking.ordering import Interest, fallback_interest
+from training.dataset import Ints
+
+InterestRun: TypeAlias = Callable[[Floats, Ints, Floats], Floats]
+"""History vectors [B, T, D], event types [B, T], ages in days [B, T] → interest vectors [B, K, D]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One shopper at one instant."""
+
+    user_id: str
+    shopper: Shopper
+    truth: Rows
+    """Rows engaged with in the window, sorted; never empty."""
+    seen: Rows
+    """Rows engaged with before it, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """All queries of one instant, with the item columns as they stood then."""
+
+    now_us: int
+    items: ItemColumns
+    queries: list[Query]
+
+
+def open_window(data: Dataset, items: pl.DataFrame, as_of: datetime, weeks: int) -> Window:
+    """Shoppers and items at `as_of`, with what was bought or otherwise engaged with in the `weeks` after it.
+
+    Shoppers without an event in the window are left out; shoppers without one before it are kept, unknown.
+    """
+    known = known_events(data.events, as_of)
+    columns = item_columns(items, item_features(known, items, data.promotions, as_of))
+    ahead = known_events(data.events, as_of + timedelta(weeks=weeks)).filter(pl.col("event_time") >= as_of)
+    truth, seen = _rows_by_user(ahead, columns), _rows_by_user(known, columns)
+    stored = {row["user_id"]: row for row in user_features(known, items).iter_rows(named=True) if row["user_id"] in truth}
+    nothing = np.empty(0, dtype=np.int32)
+    return Window(
+        now_us=to_us(as_of),
+        items=columns,
+        queries=[
+            Query(user, resolve(stored.get(user), columns), rows, seen.get(user, nothing))
+            for user, rows in truth.items()
+        ],
+    )
+
+
+def _rows_by_user(events: pl.DataFrame, columns: ItemColumns) -> dict[str, Rows]:
+    """Distinct catalogue rows of each shopper, sorted; shoppers in id order."""
+    rows = columns.vocabulary.rows(events["item_id"].to_list())
+    grouped = (
+        events.select("user_id", row=pl.Series(rows))
+        .filter(pl.col("row") >= 0)
+        .unique()
+        .sort("user_id", "row")
+        .group_by("user_id", maintain_order=True)
+        .agg("row")
+    )
+    return {user: np.array(found, dtype=np.int32) for user, found in grouped.iter_rows()}
+
+
+def interests_of(
+    run: InterestRun, vectors: Floats, shoppers: Sequence[Shopper], now_us: int, batch_size: int = 256
+) -> list[Interest]:
+    """Every shopper's interest, as a request would get it: the tower's, or the fallback for an empty history.
+
+    Args:
+        run: The tower.
+        vectors: float32 [N, D], the item vectors.
+        shoppers: Resolved against the same bundle.
+        now_us: The instant their histories are looked at from.
+        batch_size: Histories per call.
+    """
+    found: list[Floats] = []
+    for start in range(0, len(shoppers), batch_size):
+        found.extend(run(*history_batch(vectors, shoppers[start : start + batch_size], now_us)))
+    return [
+        Interest(interest, is_fallback=False) if shopper.history_rows.size else fallback_interest(vectors[:0])
+        for shopper, interest in zip(shoppers, found, strict=True)
+    ]
+
+
+def history_batch(vectors: Floats, shoppers: Sequence[Shopper], now_us: int) -> tuple[Floats, Ints, Floats]:
+    """The interest tower's inputs: vectors [B, T, D], event types [B, T], ages [B, T]; left-padded, T = HISTORY_LENGTH."""
+    shape = (len(shoppers), spec.HISTORY_LENGTH)
+    rows, types, ages = np.zeros(shape, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+    for position, shopper in enumerate(shoppers):
+        size = shopper.history_rows.size
+        if size:
+            rows[position, -size:] = shopper.history_rows
+            types[position, -size:] = shopper.history_event_types
+            ages[position, -size:] = history_ages_days(shopper, now_us)
+    return vectors[rows] * (types > 0)[..., None].astype(np.float32), types, ages
