@@ -74,9 +74,15 @@ def _read_list(value: pl.Expr, have: pl.DataType, want: pl.List) -> pl.Expr | No
         return value.cast(want)
     if want.inner == pl.Struct and isinstance(inner, pl.Struct):
         types = {field.name: field.dtype for field in inner.fields}
-        is_pair = {"key", "value"} <= types.keys() and not any(dtype.is_nested() for dtype in types.values())
-        return value.cast(want) if is_pair else None
+        is_pair = {"key", "value"} <= types.keys() and not types["key"].is_nested() and not types["value"].is_nested()
+        return value.list.eval(_read_pair()) if is_pair else None
     return None
+
+
+def _read_pair() -> pl.Expr:
+    # Fields are taken by name: a cast of the whole struct would take them by position.
+    pair = pl.element().struct
+    return pl.struct(pair.field(name).cast(pl.String, strict=False).alias(name) for name in ("key", "value"))
 
 
 def _read_text(text: pl.Expr, want: pl.DataType) -> pl.Expr:

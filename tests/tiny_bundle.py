@@ -2,7 +2,8 @@
 
 The text tower averages token embeddings, turns them and scales them to length one. The interest tower is a mean of the
 history's vectors, weighted by event type and age, once per half-life: a shopper's interests point to what the shopper
-had, so that the right answer of a whole chain is known. Same seed, same files.
+had, so that the right answer of a whole chain is known. The last position counts once more, so that a history padded at
+the wrong end is noticed. Same seed, same files.
 """
 
 import json
@@ -80,7 +81,7 @@ def _text_tower(vocabulary_size: int, rng: np.random.Generator) -> Any:
 
 
 def _interest_tower() -> Any:
-    """weight = (1 + type / 4) · 2^(-age / half-life) where type > 0, else 0."""
+    """weight = (1 + type / 4) · 2^(-age / half-life) where type > 0, else 0; and 1 more at the last position."""
     constants: dict[str, npt.NDArray[Any]] = {
         "one": np.array(1.0),
         "quarter": np.array(0.25),
@@ -96,7 +97,9 @@ def _interest_tower() -> Any:
         helper.make_node("Cast", ["is_event"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["strength", "mask"], ["event_weight"]),
         *_per_half_life(),
-        helper.make_node("MatMul", ["weight", "history_vectors"], ["total"]),  # [B, K, 128]
+        helper.make_node("MatMul", ["weight", "history_vectors"], ["weighted"]),  # [B, K, 128]
+        helper.make_node("Gather", ["history_vectors", "last"], ["newest"], axis=1),  # [B, 1, 128]
+        helper.make_node("Add", ["weighted", "newest"], ["total"]),
         *_unit_length("total", "identity", "interest_vectors"),
     ]
     inputs = [
@@ -110,10 +113,10 @@ def _interest_tower() -> Any:
 
 def _per_half_life() -> list[Any]:
     return [
-        helper.make_node("Unsqueeze", ["ages_days", "axis_1"], ["ages"]),  # [B, 1, T]
+        helper.make_node("Unsqueeze", ["ages_days", "first_axis"], ["ages"]),  # [B, 1, T]
         helper.make_node("Mul", ["ages", "decay"], ["exponent"]),  # [B, K, T]
         helper.make_node("Exp", ["exponent"], ["recency"]),
-        helper.make_node("Unsqueeze", ["event_weight", "axis_1"], ["event_weights"]),
+        helper.make_node("Unsqueeze", ["event_weight", "first_axis"], ["event_weights"]),
         helper.make_node("Mul", ["recency", "event_weights"], ["weight"]),
     ]
 
@@ -121,9 +124,9 @@ def _per_half_life() -> list[Any]:
 def _weighted_sum(weights: str, vectors: str, output: str) -> list[Any]:
     """[B, T] and [B, T, D] → [B, D]."""
     return [
-        helper.make_node("Unsqueeze", [weights, "axis_last"], ["column"]),
+        helper.make_node("Unsqueeze", [weights, "last"], ["column"]),
         helper.make_node("Mul", [vectors, "column"], ["weighted"]),
-        helper.make_node("ReduceSum", ["weighted", "axis_1"], [output], keepdims=0),
+        helper.make_node("ReduceSum", ["weighted", "first_axis"], [output], keepdims=0),
     ]
 
 
@@ -141,10 +144,9 @@ def _value(name: str, kind: int, shape: list[str | int]) -> Any:
 
 
 def _model(nodes: list[Any], inputs: list[Any], output: Any, constants: dict[str, npt.NDArray[Any]]) -> Any:
-    axes = {"axis_1": np.array([1]), "axis_last": np.array([-1])}
-    used = {name for node in nodes for name in node.input}
+    positions = {"first_axis": np.array([1]), "last": np.array([-1])}
     tensors = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()]
-    tensors += [numpy_helper.from_array(array, name) for name, array in axes.items() if name in used]
+    tensors += [numpy_helper.from_array(array, name) for name, array in positions.items()]
     model = helper.make_model(
         helper.make_graph(nodes, "tower", inputs, [output], tensors), opset_imports=_OPSET, ir_version=9
     )

@@ -30,13 +30,16 @@ class TextTowerConfig:
     """Longer texts are cut, in training and in serving."""
     trained_layers: int = 2
     """Topmost transformer layers that learn; the activations below them are computed once per distinct text."""
-    steps: int = 150
-    batch_size: int = 256
+    steps: int = 50
+    batch_size: int = 128
     """Pairs of texts per step."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     temperature: float = 0.05
+    refit: bool = False
+    """Whether stage A runs again on everything before the cutoff. Off, the towers of the week scheme's first cut keep reading the
+    texts: what words mean changes less in some weeks than a second stage A costs on a laptop."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -53,14 +56,16 @@ class InterestTowerConfig:
     layers: int = 2
     heads: int = 4
     dropout: float = 0.1
-    steps: int = 500
-    batch_size: int = 128
+    mlp_ratio: int = 2
+    """Width of the perceptron over VECTOR_SIZE."""
+    steps: int = 300
+    batch_size: int = 64
     """Histories per step."""
     targets: int = 16
     """Items drawn per history from the target window."""
     target_days: float = 28.0
     """How far ahead of the history its targets may lie."""
-    uniform_negatives: int = 2048
+    uniform_negatives: int = 1024
     learning_rate: float = 2e-3
     residual_learning_rate: float = 1e-2
     weight_decay: float = 0.01

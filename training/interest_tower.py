@@ -20,7 +20,7 @@ from training.config import VECTOR_SIZE, InterestTowerConfig
 class Block(nn.Module):
     """Pre-norm causal self-attention and a two-layer perceptron."""
 
-    def __init__(self, heads: int, dropout: float) -> None:
+    def __init__(self, heads: int, mlp_ratio: int, dropout: float) -> None:
         """Width is VECTOR_SIZE."""
         super().__init__()
         self.heads = heads
@@ -28,9 +28,8 @@ class Block(nn.Module):
         self.qkv = nn.Linear(VECTOR_SIZE, 3 * VECTOR_SIZE)
         self.out = nn.Linear(VECTOR_SIZE, VECTOR_SIZE)
         self.norm_mlp = nn.LayerNorm(VECTOR_SIZE)
-        self.mlp = nn.Sequential(
-            nn.Linear(VECTOR_SIZE, 4 * VECTOR_SIZE), nn.GELU(), nn.Linear(4 * VECTOR_SIZE, VECTOR_SIZE)
-        )
+        inner = mlp_ratio * VECTOR_SIZE
+        self.mlp = nn.Sequential(nn.Linear(VECTOR_SIZE, inner), nn.GELU(), nn.Linear(inner, VECTOR_SIZE))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTD: Tensor, blocked_BTT: Tensor) -> Tensor:  # noqa: N803 - shape suffixes
@@ -53,7 +52,9 @@ class InterestTower(nn.Module):
         self.interest_count = config.interest_count
         self.event_type = nn.Embedding(len(spec.EVENT_TYPES) + 1, VECTOR_SIZE, padding_idx=0)
         self.age = nn.Linear(3, VECTOR_SIZE)
-        self.blocks = nn.ModuleList(Block(config.heads, config.dropout) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            Block(config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(VECTOR_SIZE)
         self.interests = nn.Linear(VECTOR_SIZE, config.interest_count * VECTOR_SIZE)
         self.dropout = nn.Dropout(config.dropout)

@@ -34,7 +34,7 @@ def write_files(
     np.save(root / files.POPULARITY, popular_rows(item_columns(items, features)))
     build_index(towers.vectors).save(root / files.INDEX)
     (root / files.RANKER).write_text(ranker_text)
-    export_text_tower(towers.text, foundation.tokens, root / files.TEXT_TOWER)
+    export_text_tower(towers.text.tower, foundation.tokens, root / files.TEXT_TOWER)
     export_interest_tower(towers.interest, root / files.INTEREST_TOWER)
     foundation.tokens.save(root / files.TOKENIZER)
     (root / files.TEXT_CONFIG).write_text(json.dumps({"max_tokens": foundation.tokens.max_tokens}))

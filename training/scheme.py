@@ -21,15 +21,16 @@ from training.evaluation import Comparison, compare
 from training.export import torch_interest_run
 from training.queries import Window, interests_of, open_window
 from training.ranker import fit_ranker, joined, ranker_rows, tree_count
-from training.towers import Foundation, Towers, fit_towers
+from training.towers import FittedText, Foundation, Towers, fit_interest, fit_text
 
 
 @dataclass(frozen=True, slots=True)
 class FittedRanker:
-    """The refitted ranker and how its predecessor did on the validation window."""
+    """The refitted ranker, how its predecessor did on the validation window, and the text tower it was fitted with."""
 
-    text: str
+    model_text: str
     trees: int
+    text: FittedText
     validation: Comparison
 
 
@@ -39,7 +40,8 @@ def fit_by_weeks(
     """Run the scheme up to the refitted ranker."""
     weeks = timedelta(weeks=config.ranker.window_weeks)
     start, middle = as_of - 2 * weeks, as_of - weeks
-    towers = fit_towers(foundation, sequences(data, items, start), config, seed)
+    before = sequences(data, items, start)
+    towers = fit_interest(fit_text(foundation, before, config, seed), before, config, seed)
     rng = np.random.default_rng(seed)
     windows = [open_window(data, items, instant, config.ranker.window_weeks) for instant in (start, middle)]
     models = [_model_in_memory(window, towers.vectors) for window in windows]
@@ -63,7 +65,8 @@ def fit_by_weeks(
         seed,
     )
     trees = tree_count(probe)
-    return FittedRanker(fit_ranker(joined(first, second), None, config.ranker, seed, trees), trees, validation)
+    model_text = fit_ranker(joined(first, second), None, config.ranker, seed, trees)
+    return FittedRanker(model_text, trees, towers.text, validation)
 
 
 def _interests(towers: Towers, window: Window) -> list[Interest]:

@@ -1,6 +1,8 @@
 """Both towers fitted on what was known at one instant."""
 
 import copy
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,8 @@ from training.dataset import Sequences, Texts
 from training.fit import all_item_vectors, fit_interest_tower, fit_text_tower
 from training.interest_tower import InterestTower, ItemVectors
 from training.text_tower import FrozenActivations, TextTower, Tokens, open_text_tower, start_projection, text_vectors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,22 @@ class Foundation:
 
 
 @dataclass(frozen=True, slots=True)
+class FittedText:
+    """A fitted text tower and what it makes of the catalogue."""
+
+    tower: TextTower
+    row_vectors: Floats
+    """float32 [N, D], the text vector of every item row."""
+
+
+@dataclass(frozen=True, slots=True)
 class Towers:
     """A fitted pair and the item vectors it gives."""
 
-    text: TextTower
+    text: FittedText
     interest: InterestTower
     vectors: Floats
-    """float32 [N, D], rounded to fp16."""
-    losses: dict[str, list[float]]
+    """float32 [N, D], text vector plus residual, rounded to fp16."""
 
 
 def lay_foundation(texts: Texts, config: TrainConfig) -> Foundation:
@@ -43,14 +55,30 @@ def lay_foundation(texts: Texts, config: TrainConfig) -> Foundation:
     return Foundation(tower, tokens, texts, activations)
 
 
-def fit_towers(foundation: Foundation, sequences: Sequences, config: TrainConfig, seed: int) -> Towers:
-    """Stage A, then stage B, from the foundation's pre-trained weights."""
+def fit_text(foundation: Foundation, sequences: Sequences, config: TrainConfig, seed: int) -> FittedText:
+    """Stage A from the foundation's pre-trained weights."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    text = copy.deepcopy(foundation.tower)
-    losses_a = fit_text_tower(text, foundation.activations, foundation.texts, sequences, config.text, rng)
-    distinct = text_vectors(text, foundation.activations)
-    items = ItemVectors(torch.from_numpy(distinct[foundation.texts.of_row]), config.interest.residual_dropout)
+    tower = copy.deepcopy(foundation.tower)
+    losses = fit_text_tower(
+        tower, foundation.activations, foundation.texts, sequences, config.text, np.random.default_rng(seed)
+    )
+    log.info("stage A: loss %s", ends(losses))
+    return FittedText(tower, text_vectors(tower, foundation.activations)[foundation.texts.of_row])
+
+
+def fit_interest(text: FittedText, sequences: Sequences, config: TrainConfig, seed: int) -> Towers:
+    """Stage B on top of a fitted text tower."""
+    torch.manual_seed(seed)
+    items = ItemVectors(torch.from_numpy(text.row_vectors), config.interest.residual_dropout)
     interest = InterestTower(config.interest)
-    losses_b = fit_interest_tower(interest, items, sequences, config.interest, rng)
-    return Towers(text, interest, all_item_vectors(items), {"text": losses_a, "interest": losses_b})
+    losses = fit_interest_tower(interest, items, sequences, config.interest, np.random.default_rng(seed))
+    log.info("stage B: loss %s", ends(losses))
+    return Towers(text, interest, all_item_vectors(items))
+
+
+def ends(losses: Sequence[float]) -> str:
+    """Mean of the first and of the last tenth of a loss curve, for the log."""
+    if not losses:
+        return "unchanged (no steps)"
+    tenth = max(len(losses) // 10, 1)
+    return f"{np.mean(losses[:tenth]):.3f} → {np.mean(losses[-tenth:]):.3f}"

@@ -19,7 +19,7 @@ from training.dataset import item_texts, select_catalogue, sequences
 from training.package import write_files
 from training.recipes import RECIPES
 from training.scheme import fit_by_weeks
-from training.towers import fit_towers, lay_foundation
+from training.towers import fit_interest, fit_text, lay_foundation
 
 log = logging.getLogger("training.train")
 
@@ -55,7 +55,9 @@ def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundle
     with timings.stage("ranker by the week scheme"):
         ranker = fit_by_weeks(data, items, foundation, config, as_of, seed)
     with timings.stage("towers on everything"):
-        towers = fit_towers(foundation, sequences(data, items, as_of), config, seed)
+        everything = sequences(data, items, as_of)
+        text = fit_text(foundation, everything, config, seed) if config.text.refit else ranker.text
+        towers = fit_interest(text, everything, config, seed)
     facts = {
         "as_of": as_of.isoformat(),
         "data": {"name": data.name, "synthetic": data.synthetic, "items": items.height},
@@ -67,7 +69,7 @@ def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundle
         "seconds": timings.seconds,
     }
     with write_bundle(bundles, version, facts) as root, timings.stage("bundle"):
-        write_files(root, data, items, foundation, towers, ranker.text, as_of)
+        write_files(root, data, items, foundation, towers, ranker.model_text, as_of)
     return open_bundle(bundles / version)
 
 

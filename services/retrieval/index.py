@@ -28,8 +28,7 @@ HNSW_SEARCH_WIDTH = 128
 MISSING_ROW = -1
 """What fills the end of a result that has fewer than K rows; its score is minus infinity."""
 
-# FAISS changes to a matrix product, with other rounding, from 20 queries on: scores would depend on the batch.
-_QUERY_BLOCK = 16
+# Fetched beyond K to see whether equal scores straddle the end; four times as many when they may go on.
 _EXTRA_RESULTS = 16
 
 Float32 = NDArray[np.float32]
@@ -85,12 +84,14 @@ class Index:
         selector, available = self._selector(excluded_rows)
         rows = np.full((len(queries), k), MISSING_ROW, dtype=np.int32)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        found = min(k, available)
-        if found:
-            for start in range(0, len(queries), _QUERY_BLOCK):
-                block = slice(start, start + _QUERY_BLOCK)
-                vectors = np.ascontiguousarray(queries[block], dtype=np.float32)
-                rows[block, :found], scores[block, :found] = self._top(vectors, found, selector, available)
+        end, fetched = min(k, available), min(k + _EXTRA_RESULTS, available)
+        undecided = np.arange(len(queries)) if end else np.empty(0, dtype=np.int64)
+        while len(undecided):
+            best_rows, best_scores = self._ordered(queries[undecided], fetched, selector)
+            rows[undecided, :end], scores[undecided, :end] = best_rows[:, :end], best_scores[:, :end]
+            straddling = best_scores[:, end - 1] == best_scores[:, -1]
+            undecided = undecided[straddling & (fetched < available)]
+            fetched = min(4 * fetched, available)
         return rows, scores
 
     def recall_at(self, queries: Float32, k: int) -> float:
@@ -128,16 +129,11 @@ class Index:
         allowed[excluded_rows[(excluded_rows >= 0) & (excluded_rows < self.row_count)]] = False
         return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little")), int(allowed.sum())
 
-    def _top(self, queries: Float32, k: int, selector: Any, available: int) -> tuple[Int32, Float32]:
-        """The first `k` rows in order, `k` at most `available`; fetches more until equal scores end within reach."""
-        fetched = min(k + _EXTRA_RESULTS, available)
-        while True:
-            scores, rows = self._fetch(queries, fetched, selector)
-            order = np.lexsort((rows, -scores), axis=1)
-            scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
-            if fetched == available or (scores[:, k - 1] > scores[:, -1]).all():
-                return rows[:, :k].astype(np.int32), scores[:, :k]
-            fetched = min(4 * fetched, available)
+    def _ordered(self, queries: Float32, k: int, selector: Any) -> tuple[NDArray[np.int64], Float32]:
+        """Some K best rows, [Q, K], and their scores, in order; FAISS chooses among equal scores as it likes."""
+        scores, rows = self._fetch(np.ascontiguousarray(queries, dtype=np.float32), k, selector)
+        order = np.lexsort((rows, -scores), axis=1)
+        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def _fetch(self, queries: Float32, k: int, selector: Any) -> tuple[Float32, NDArray[np.int64]]:
         """FAISS's own answer: scores and rows, [Q, K], K at most the count of selected rows."""

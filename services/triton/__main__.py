@@ -10,11 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
-from features.bundle import open_bundle, serving_path
-from services.common.process import ManagedProcess
-from services.common.settings import Port, ServiceSettings
+from features.bundle import BundleError, open_bundle, serving_path
+from services.common.process import ManagedProcess, ProcessError
+from services.common.settings import Port, ServiceSettings, SettingsError
 from services.common.telemetry import configure_logging
 from services.triton.embedded import TritonPorts, start_triton
+from services.triton.environment import TritonEnvironmentError
 from services.triton.repository import Target, build_repository
 
 logger = logging.getLogger("services.triton")
@@ -43,12 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
     builder.add_argument("--target", choices=["cpu", "gpu"], default="cpu")
     builder.add_argument("--out", type=Path, required=True, help="model repository; other models in it are kept")
     options = parser.parse_args(arguments)
-    settings = TritonSettings.read()
-    configure_logging(settings.log_level)
-    if options.command == "build":
-        build(settings, options.target, options.out)
-        return 0
-    return serve(settings)
+    try:
+        settings = TritonSettings.read()
+        configure_logging(settings.log_level)
+        if options.command == "build":
+            build(settings, options.target, options.out)
+            return 0
+        return serve(settings)
+    except (SettingsError, BundleError, TritonEnvironmentError, ProcessError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 def build(settings: TritonSettings, target: Target, out: Path) -> list[str]:

@@ -8,8 +8,10 @@ of bundles.
 import http.client
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,8 +50,11 @@ class EmbeddedTriton(ManagedProcess):
         super().__init__("triton", command, log_path=log_path, environment=environment.variables)
 
     def stop(self, grace_seconds: float = 10.0) -> int:
-        """End the server (its stubs follow by themselves) and remove what is left in shared memory."""
+        """End the server, then those of its stubs that did not follow, then what is left in shared memory."""
         status = super().stop(grace_seconds)
+        # A stub that waits for a lock in shared memory when its server is killed waits for ever.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         sweep_shared_memory(self._prefix)
         return status
 

@@ -67,6 +67,7 @@ def _variables(venv: Path, packages: Path) -> dict[str, str]:
         **os.environ,
         "PATH": f"{venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+        "ORT_DISABLE_TELEMETRY": "1",  # since 1.29 ONNX Runtime reports every session to its maker
     }
 
 

@@ -1,0 +1,178 @@
+"""How a shopper is recommended: look up their row, ask for their interests, collect candidates, rank.
+
+Every step outside this process has a time limit of its own, cut to what is left of the caller's. A step that fails is replaced by the
+next best thing and named in the answer; nothing behind this service can turn a reply into an error.
+
+This module does not know gRPC or the API's messages (app), nor how order comes about (ordering).
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+from features.clock import Clock, to_us
+from features.encode import Shopper, history_ages_days, resolve
+from features.store import StoreUnavailable
+from features.vocab import Rows
+from services.ranking.ordering import (
+    NO_ROWS,
+    Interest,
+    RankedList,
+    buy_again,
+    fallback_interest,
+    gather,
+    near_query,
+    popular,
+    rank,
+    requested,
+    similar,
+)
+from services.ranking.release import Release
+from services.ranking.retriever import Retriever, RetrieverUnavailable
+from services.ranking.scorer import Scorer, ScorerUnavailable
+
+
+class Degradation(IntEnum):
+    """What a reply had to do without; names and numbers are those of the API."""
+
+    INTEREST_FALLBACK = 1
+    USER_FEATURES_FALLBACK = 2
+    RETRIEVAL_FALLBACK = 3
+    POPULARITY_ONLY = 4
+    STALE_FEATURES = 5
+
+
+class Users(Protocol):
+    """Where shoppers' rows come from."""
+
+    async def read(self, user_id: str) -> Mapping[str, Any] | None:
+        """The shopper's stored row, or None.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budgets:
+    """The most each step outside this process may take, seconds."""
+
+    interest: float = 0.1
+    retrieval: float = 0.05
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened on the way to one answer."""
+
+    deadline: float
+    """Monotonic seconds at which the caller stops waiting."""
+    degradations: set[Degradation] = field(default_factory=set)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[name] = (time.perf_counter() - started) * 1000.0
+
+    def at_most(self, budget_seconds: float) -> float:
+        """The budget, or half of what is left if that is less: the answer must still be put together afterwards."""
+        return max(min(budget_seconds, (self.deadline - time.monotonic()) / 2.0), 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The steps, over one release."""
+
+    release: Release
+    users: Users
+    scorer: Scorer
+    retriever: Retriever
+    clock: Clock
+    budgets: Budgets
+    stale_after_us: int
+
+    async def recommended_for_you(self, user_id: str, trace: Trace) -> RankedList:
+        """The ranker's list, or the popular one for a shopper nothing is known of."""
+        model, limits = self.release.model, self.release.limits
+        shopper = await self._shopper(user_id, trace)
+        if not shopper.is_known:
+            return self.best_sellers(limits.total, trace)
+        interest = await self._interest(shopper, trace)
+        near_rows = await self._near(shopper, interest, trace)
+        with trace.stage("ranking"):
+            candidates = gather(model, shopper, near_rows, limits)
+            return rank(model, self.release.ranker, shopper, candidates, interest, self.clock.now_us())
+
+    async def buy_it_again(self, user_id: str, trace: Trace) -> RankedList:
+        """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
+        shopper = await self._shopper(user_id, trace)
+        interest = await self._interest(shopper, trace)
+        with trace.stage("ranking"):
+            return buy_again(self.release.model, self.release.ranker, shopper, interest, self.clock.now_us())
+
+    async def rank(self, user_id: str, rows: Rows, trace: Trace) -> RankedList:
+        """The given rows in the ranker's order; repeated rows keep their first place."""
+        shopper = await self._shopper(user_id, trace)
+        interest = await self._interest(shopper, trace)
+        with trace.stage("ranking"):
+            candidates = requested(rows)
+            now_us = self.clock.now_us()
+            return rank(self.release.model, self.release.ranker, shopper, candidates, interest, now_us)
+
+    def similar_items(self, context_rows: Rows, count: int, trace: Trace) -> RankedList:
+        """Items like those in the context; the popular list when none of them is known."""
+        if not context_rows.size:
+            return self.best_sellers(count, trace)
+        with trace.stage("retrieval"):
+            return similar(self.release.model, context_rows, count)
+
+    def best_sellers(self, count: int, trace: Trace) -> RankedList:
+        """The most popular items."""
+        with trace.stage("ranking"):
+            return popular(self.release.model, count)
+
+    async def _shopper(self, user_id: str, trace: Trace) -> Shopper:
+        row = None
+        if self.clock.now_us() - to_us(self.release.as_of) > self.stale_after_us:
+            trace.degradations.add(Degradation.STALE_FEATURES)
+        if user_id:
+            with trace.stage("features"):
+                try:
+                    row = await self.users.read(user_id)
+                except StoreUnavailable:
+                    trace.degradations |= {Degradation.USER_FEATURES_FALLBACK, Degradation.POPULARITY_ONLY}
+        return resolve(row, self.release.model.items)
+
+    async def _interest(self, shopper: Shopper, trace: Trace) -> Interest:
+        history = self.release.model.vectors[shopper.history_rows]
+        if not history.size:
+            return fallback_interest(history)
+        with trace.stage("interest"):
+            ages = history_ages_days(shopper, self.clock.now_us())
+            limit = trace.at_most(self.budgets.interest)
+            try:
+                vectors = await self.scorer.interest_vectors(history, shopper.history_event_types, ages, limit)
+                return Interest(vectors, is_fallback=False)
+            except ScorerUnavailable:
+                trace.degradations.add(Degradation.INTEREST_FALLBACK)
+                return fallback_interest(history)
+
+    async def _near(self, shopper: Shopper, interest: Interest, trace: Trace) -> Rows:
+        if not interest.vectors.any():
+            return NO_ROWS
+        count, left_out = near_query(shopper, self.release.limits)
+        with trace.stage("retrieval"):
+            try:
+                limit = trace.at_most(self.budgets.retrieval)
+                return await self.retriever.nearest(interest.vectors, count, left_out, limit)
+            except RetrieverUnavailable:
+                trace.degradations.add(Degradation.RETRIEVAL_FALLBACK)
+                return NO_ROWS

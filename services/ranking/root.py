@@ -1,0 +1,75 @@
+"""The composition root of the ranking service: settings in, servicer out. Tests hand in their own parts."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from prometheus_client import CollectorRegistry
+
+from features.clock import open_clock
+from features.store import StoreUnavailable, UserReader, close_store, open_store
+from services.ranking.app import RankingMetrics, RecommendationServicer
+from services.ranking.pipeline import Budgets, Pipeline
+from services.ranking.release import Release
+from services.ranking.retriever import LocalRetriever, RemoteRetriever
+from services.ranking.scorer import TritonScorer
+from services.ranking.settings import RankingSettings
+
+logger = logging.getLogger(__name__)
+
+_DAY_US = 86_400_000_000
+_PROBE_USER = "-"
+_PROBE_SECONDS = 0.2
+
+
+@asynccontextmanager
+async def assembled(
+    settings: RankingSettings, release: Release, registry: CollectorRegistry
+) -> AsyncIterator[RecommendationServicer]:
+    """The servicer over real parts, in the event loop that will use it; connections are closed on leaving."""
+    store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
+    users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
+    scorer = TritonScorer(settings.triton_address, release.towers)
+    remote = RemoteRetriever(settings.retrieval_address, release.version) if settings.retrieval_address else None
+    pipeline = Pipeline(
+        release=release,
+        users=users,
+        scorer=scorer,
+        retriever=remote or LocalRetriever(release.model.index),
+        clock=open_clock(settings.clock, release.as_of),
+        budgets=Budgets(
+            interest=settings.interest_timeout_ms / 1000.0, retrieval=settings.retrieval_timeout_ms / 1000.0
+        ),
+        stale_after_us=int(settings.stale_after_days * _DAY_US),
+    )
+    try:
+        await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
+        yield RecommendationServicer(pipeline, RankingMetrics(registry))
+    finally:
+        await scorer.close()
+        if remote is not None:
+            await remote.close()
+        await close_store(store)
+
+
+async def wait_for_back_ends(users: UserReader, scorer: TritonScorer, timeout_seconds: float) -> bool:
+    """Wait until the online store and Triton answer, at most `timeout_seconds`: replies should not begin degraded.
+
+    Returns:
+        Whether both do. If not, serving starts all the same: refusing would turn their outage into ours.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        store_ready = False
+        with suppress(StoreUnavailable):
+            await users.read(_PROBE_USER)
+            store_ready = True
+        scorer_ready = await scorer.ready(timeout_seconds=_PROBE_SECONDS)
+        if store_ready and scorer_ready:
+            return True
+        if time.monotonic() > deadline:
+            logger.warning("serving degraded", extra={"store_ready": store_ready, "triton_ready": scorer_ready})
+            return False
+        await asyncio.sleep(_PROBE_SECONDS)

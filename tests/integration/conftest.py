@@ -1,0 +1,58 @@
+"""Servers shared by the integration tests: real ones, on loopback ports that the system chose."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.common.process import free_port
+from services.common.towers import TowerModels
+from services.common.valkey import ValkeyConfig, start_valkey
+from services.ranking.scorer import TritonScorer
+from services.triton.embedded import EmbeddedTriton, start_triton
+from services.triton.repository import build_repository
+from tests.fakes import FakeScorer
+from tests.tiny_bundle import write_tiny_bundle
+
+REPOSITORY_ROOT = Path(__file__).parents[2]
+TRITON_VENV = Path(os.environ.get("AISLE_TRITON_VENV", REPOSITORY_ROOT / ".venv-triton"))
+"""The virtual environment made by `make .venv-triton`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TinyTriton:
+    """A real Triton that serves the tiny towers, and the same towers in this process."""
+
+    process: EmbeddedTriton
+    repository: Path
+    models: TowerModels
+    oracle: FakeScorer
+
+
+@pytest.fixture(scope="session")
+def tiny_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyTriton]:
+    """Shared by all tests: load and unload other models in it, but leave these two and the process alone."""
+    directory = tmp_path_factory.mktemp("triton")
+    write_tiny_bundle(directory / "bundle", "tiny.1", seed=1)
+    models = build_repository(directory / "bundle", "cpu", directory / "repository")
+    with start_triton(directory / "repository", models, directory / "work", TRITON_VENV) as process:
+        names = TowerModels.of_version("tiny.1")
+        yield TinyTriton(process, directory / "repository", names, FakeScorer.of_bundle(directory / "bundle"))
+
+
+@pytest.fixture
+async def triton_scorer(tiny_triton: TinyTriton) -> AsyncIterator[TritonScorer]:
+    """A connection to the shared Triton."""
+    scorer = TritonScorer(tiny_triton.process.grpc_address, tiny_triton.models)
+    yield scorer
+    await scorer.close()
+
+
+@pytest.fixture(scope="session")
+def valkey_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of a real Valkey, shared by all tests: each uses keys of its own and leaves the process alone."""
+    port = free_port()
+    with start_valkey(ValkeyConfig(tmp_path_factory.mktemp("valkey"), port, append_only=False)):
+        yield f"127.0.0.1:{port}"

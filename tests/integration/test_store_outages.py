@@ -1,0 +1,85 @@
+"""A Valkey that dies or hangs is an error within the time allowed, never a wait, and is used again when it is back."""
+
+import asyncio
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.store import StoreUnavailable, UserReader, UserWriter, close_store, materialise, open_store
+from services.common.process import free_port
+from services.common.valkey import ValkeyConfig, start_valkey
+from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
+
+AS_OF = datetime(2017, 12, 30, 5, 0, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def users() -> pl.DataFrame:
+    return random_user_frame(40, np.random.default_rng(1))
+
+
+@pytest.fixture
+def items() -> pl.DataFrame:
+    return random_item_frame(5, np.random.default_rng(2))
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> ValkeyConfig:
+    """A Valkey of the test's own, to be started by it."""
+    return ValkeyConfig(tmp_path / "valkey", free_port(), append_only=True, append_fsync="always")
+
+
+async def unavailable_after(reader: UserReader, user_id: str) -> float:
+    """Seconds until the reader says that the store is unavailable."""
+    start = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await reader.read(user_id)
+    return time.monotonic() - start
+
+
+async def test_a_killed_store_fails_fast_and_is_used_again_when_it_is_back(
+    tmp_path: Path, own_valkey: ValkeyConfig, users: pl.DataFrame, items: pl.DataFrame
+) -> None:
+    store = open_store(tmp_path / "repo", tmp_path / "offline", f"127.0.0.1:{own_valkey.port}")
+    reader, writer = UserReader(store, timeout_s=0.5), UserWriter(store)
+    with start_valkey(own_valkey) as process:
+        materialise(store, users, items[:1], AS_OF)
+        assert_same(await reader.read("user-1"), users.row(1, named=True))
+        os.kill(process.pid, signal.SIGKILL)
+        process.stop()
+    assert await unavailable_after(reader, "user-1") < 0.4  # refused: does not use up the half second
+    with pytest.raises(StoreUnavailable):
+        await writer.push(pushed(users, AS_OF))
+    with pytest.raises(StoreUnavailable):
+        materialise(store, users, items[:1], AS_OF)
+    with start_valkey(own_valkey):
+        assert_same(await reader.read("user-1"), users.row(1, named=True))
+        await close_store(store)
+
+
+async def test_a_hanging_store_costs_the_timeout_and_no_answer_reaches_another_shopper(
+    tmp_path: Path, own_valkey: ValkeyConfig, users: pl.DataFrame, items: pl.DataFrame
+) -> None:
+    store = open_store(tmp_path / "repo", tmp_path / "offline", f"127.0.0.1:{own_valkey.port}")
+    reader = UserReader(store, timeout_s=0.1)
+    with start_valkey(own_valkey) as process:
+        materialise(store, users, items[:1], AS_OF)
+        await asyncio.gather(*(reader.read(f"user-{row}") for row in range(3)))
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            waits = await asyncio.gather(*(unavailable_after(reader, f"user-{row}") for row in range(3)))
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+        assert min(waits) > 0.09
+        assert max(waits) < 0.5
+        reader = UserReader(store, timeout_s=5)
+        read = await asyncio.gather(*(reader.read(f"user-{row}") for row in range(20, 30)))
+        for row, values in zip(range(20, 30), read, strict=True):
+            assert_same(values, users.row(row, named=True))
+        await close_store(store)

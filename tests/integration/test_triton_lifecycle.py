@@ -1,0 +1,168 @@
+"""The server as a process: killed, restarted, orphaned, refused."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.common.process import ProcessError
+from services.common.towers import TowerModels
+from services.ranking.scorer import ScorerUnavailable, TritonScorer
+from services.triton.embedded import EmbeddedTriton, TritonPorts, shared_memory_prefix, start_triton
+from services.triton.repository import build_repository
+from tests.contracts.test_scorer import a_history
+from tests.integration.conftest import REPOSITORY_ROOT, TRITON_VENV
+from tests.tiny_bundle import write_tiny_bundle
+
+MODELS = TowerModels.of_version("tiny.1")
+
+ORPHANS_PARENT = """
+import sys
+from pathlib import Path
+from services.triton.embedded import start_triton
+repository, work_dir, venv, model = sys.argv[1:]
+triton = start_triton(Path(repository), [model], Path(work_dir), Path(venv))
+print(triton.pid, triton.grpc_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    write_tiny_bundle(tmp_path / "bundle", "tiny.1", seed=1)
+    build_repository(tmp_path / "bundle", "cpu", tmp_path / "repository")
+    return tmp_path / "repository"
+
+
+def start(repository: Path, port: int = 0) -> EmbeddedTriton:
+    models = [MODELS.text, MODELS.interest]
+    return start_triton(repository, models, repository.parent / "work", TRITON_VENV, ports=TritonPorts(grpc=port))
+
+
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def segments(port: int) -> list[Path]:
+    return list(Path("/dev/shm").glob(f"{shared_memory_prefix(port)}*"))  # noqa: S108
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not within the time given"
+        time.sleep(0.02)
+
+
+async def test_a_killed_server_is_an_error_at_once_and_its_successor_on_the_port_is_found(repository: Path) -> None:
+    with start(repository) as first:
+        port = port_of(first.grpc_address)
+        scorer = TritonScorer(first.grpc_address, MODELS)
+        await scorer.interest_vectors(*a_history(5), timeout_seconds=10.0)
+        os.kill(first.pid, signal.SIGKILL)
+        wait_until(lambda: first.exit_status is not None)
+        started = time.monotonic()
+        with pytest.raises(ScorerUnavailable) as caught:
+            await scorer.interest_vectors(*a_history(5), timeout_seconds=10.0)
+        assert caught.value.reason == "unavailable"
+        assert time.monotonic() - started < 1.0
+        assert not await scorer.ready()
+    with start(repository, port) as second:
+        async with asyncio.timeout(10.0):
+            while not await scorer.ready():
+                await asyncio.sleep(0.02)
+        assert (await scorer.interest_vectors(*a_history(5), timeout_seconds=10.0)).shape == (2, 128)
+        os.kill(second.pid, signal.SIGKILL)  # quicker than to ask
+    await scorer.close()
+
+
+def test_a_server_takes_its_children_and_its_shared_memory_with_it(repository: Path) -> None:
+    with start(repository) as triton:
+        port = port_of(triton.grpc_address)
+        stubs = psutil.Process(triton.pid).children(recursive=True)
+        assert len(stubs) == 2
+        assert len(segments(port)) == 2
+    assert triton.exit_status == 0
+    assert segments(port) == []
+    wait_until(lambda: not any(stub.is_running() for stub in stubs))
+
+
+def test_a_stub_that_hangs_when_its_server_is_killed_is_ended_at_the_stop(repository: Path) -> None:
+    with start(repository) as triton:
+        stubs = psutil.Process(triton.pid).children()
+        stubs[0].suspend()
+        os.kill(triton.pid, signal.SIGKILL)
+    wait_until(lambda: not any(stub.is_running() for stub in stubs))
+
+
+def test_a_server_writes_nothing_outside_its_folder_and_connects_to_nobody(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = repository.parent / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("CI", raising=False)  # under it ONNX Runtime keeps silent by itself
+    with start(repository) as triton:
+        server = psutil.Process(triton.pid)
+        connections = [line for process in (server, *server.children()) for line in process.net_connections("inet")]
+        assert [line for line in connections if line.raddr and not line.raddr.ip.endswith("127.0.0.1")] == []
+    assert list(home.rglob("*")) == []
+
+
+def test_shared_memory_that_a_killed_server_left_is_swept_by_its_successor_and_at_its_stop(repository: Path) -> None:
+    first = start(repository)
+    port = port_of(first.grpc_address)
+    for process in (*psutil.Process(first.pid).children(), psutil.Process(first.pid)):
+        process.kill()
+    wait_until(lambda: first.exit_status is not None)
+    left = segments(port)
+    assert len(left) == 2
+    with start(repository, port) as second:
+        assert not set(left) & set(segments(port))
+        for process in (*psutil.Process(second.pid).children(), psutil.Process(second.pid)):
+            process.kill()
+    assert segments(port) == []
+    first.stop()
+
+
+def test_a_server_dies_with_its_parent(repository: Path) -> None:
+    arguments = [repository, repository.parent / "work", TRITON_VENV, MODELS.interest]
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANS_PARENT, *map(str, arguments)],
+        cwd=REPOSITORY_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid, address = parent.stdout.readline().split()
+        server = psutil.Process(int(pid))
+        stubs = server.children(recursive=True)
+        assert len(stubs) == 1
+        parent.kill()
+    wait_until(lambda: not any(process.is_running() for process in (server, *stubs)))
+    assert segments(port_of(address)) == []
+
+
+def test_a_port_that_is_taken_is_named(repository: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ProcessError, match=f"grpc port {port} on 127.0.0.1: Address already in use"):
+            start(repository, port)
+
+
+def test_a_model_that_does_not_load_ends_the_start_with_the_reason(repository: Path) -> None:
+    (repository / MODELS.text / "1" / "tokenizer.json").unlink()
+    with pytest.raises(ProcessError, match="load failed for model 'text_tower_tiny_1'"):
+        start_triton(repository, [MODELS.text], repository.parent / "work", TRITON_VENV)

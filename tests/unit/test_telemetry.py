@@ -1,0 +1,36 @@
+"""Log lines: JSON, and without shoppers."""
+
+import json
+import logging
+import sys
+
+from services.common.telemetry import JsonFormatter
+
+
+def formatted(**extra: object) -> dict[str, object]:
+    """One record's line, read back."""
+    record = logging.getLogger("shop").makeRecord(
+        "shop", logging.INFO, __file__, 1, "sold %s", ("tea",), None, extra=extra
+    )
+    line: dict[str, object] = json.loads(JsonFormatter().format(record))
+    return line
+
+
+def test_a_log_line_is_one_json_object_with_its_extras() -> None:
+    line = formatted(count=3)
+    assert line.pop("time")
+    assert line == {"level": "INFO", "logger": "shop", "message": "sold tea", "count": 3}
+
+
+def test_ids_of_shoppers_are_left_out() -> None:
+    assert "anna" not in json.dumps(formatted(user_id="anna", visitor_id="anna", session_id="anna", count=3))
+
+
+def test_a_traceback_stays_on_the_line() -> None:
+    try:
+        raise KeyError("tea")
+    except KeyError:
+        record = logging.LogRecord("shop", logging.ERROR, __file__, 1, "failed", None, sys.exc_info())
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    assert "KeyError: 'tea'" in json.loads(text)["traceback"]
