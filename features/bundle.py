@@ -1,10 +1,11 @@
 """The bundle: everything one training run hands to serving, as plain files under `bundles/<version>/`.
 
 Choices:
-- The manifest is written last and holds the sha256 of every file: a directory without one is not a bundle, and opening reads every
-  byte once, so a torn copy or a flipped bit is refused by the file's name.
+- The manifest is written last and holds the sha256 of every file: a directory without one is not a bundle, and
+  opening reads every byte once, so a torn copy or a flipped bit is refused by the file's name.
 - No pickles: ONNX, Parquet, NumPy arrays without objects, LightGBM's and FAISS's own formats, JSON.
-- The pointer `bundles/serving` names the serving version; it moves by an atomic rename and every move is a line in `serving.log`.
+- The pointer `bundles/serving` names the serving version; it moves by an atomic rename and every move is a line in
+  `serving.log`.
 
 This module does not know how any of the files is made or used.
 """
@@ -82,8 +83,7 @@ class Bundle:
             BundleError: if the manifest does not list `name`.
         """
         if name not in self.manifest["sha256"]:
-            msg = f"{self.root / name}: not in the bundle's manifest"
-            raise BundleError(msg)
+            raise BundleError(f"{self.root / name}: not in the bundle's manifest")
         return self.root / name
 
 
@@ -94,15 +94,15 @@ def write_bundle(bundles: Path, version: str, facts: Mapping[str, Any]) -> Itera
     Args:
         bundles: The directory of all bundles.
         version: The new bundle's name; letters, digits, `.`, `-`, `_`.
-        facts: What the manifest says besides versions and hashes: `as_of` (ISO, UTC), metrics, data window, git commit, …
+        facts: What the manifest says besides versions and hashes: `as_of` (ISO, UTC), metrics, data window, git
+            commit, …
 
     Raises:
         BundleError: if the version exists already or a required file was not written.
     """
     final = bundles / version
     if final.exists():
-        msg = f"{final}: exists already; a bundle is never overwritten"
-        raise BundleError(msg)
+        raise BundleError(f"{final}: exists already; a bundle is never overwritten")
     draft = bundles / f".{version}.{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -132,21 +132,18 @@ def open_bundle(root: Path) -> Bundle:
     """Open and verify a bundle.
 
     Raises:
-        BundleError: naming the file, if the manifest is missing or of another format, a file is missing, extra or altered, or
-            the bundle was made with other feature definitions than this code has.
+        BundleError: naming the file, if the manifest is missing or of another format, a file is missing, extra or
+            altered, or the bundle was made with other feature definitions than this code has.
     """
     manifest = _read_manifest(root)
     if manifest.get("format") != FORMAT:
-        msg = f"{root / MANIFEST}: format {manifest.get('format')}, this reader understands {FORMAT}"
-        raise BundleError(msg)
+        raise BundleError(f"{root / MANIFEST}: format {manifest.get('format')}, this reader understands {FORMAT}")
     listed, present = set(manifest["sha256"]), set(_listing(root))
     for name in sorted(listed ^ present):
-        msg = f"{root / name}: {'missing' if name in listed else 'not in the manifest'}"
-        raise BundleError(msg)
+        raise BundleError(f"{root / name}: {'missing' if name in listed else 'not in the manifest'}")
     for name, expected in manifest["sha256"].items():
         if _sha256(root / name) != expected:
-            msg = f"{root / name}: sha256 differs from the manifest's; the file was altered or torn"
-            raise BundleError(msg)
+            raise BundleError(f"{root / name}: sha256 differs from the manifest's; the file was altered or torn")
     if manifest["feature_fingerprint"] != spec.fingerprint():
         msg = (
             f"{root / FEATURE_SPEC}: made with feature definitions {manifest['feature_fingerprint']}, "
@@ -166,11 +163,9 @@ def serving_path(bundles: Path) -> Path:
     try:
         root = bundles / pointer.read_text().strip()
     except FileNotFoundError:
-        msg = f"{pointer}: no bundle has been promoted yet"
-        raise BundleError(msg) from None
+        raise BundleError(f"{pointer}: no bundle has been promoted yet") from None
     if not root.is_dir():
-        msg = f"{pointer}: names {root.name!r}, which is not there"
-        raise BundleError(msg)
+        raise BundleError(f"{pointer}: names {root.name!r}, which is not there")
     return root
 
 
@@ -196,22 +191,18 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        msg = f"{path}: missing; not a bundle, or one whose writing was interrupted"
-        raise BundleError(msg) from None
+        raise BundleError(f"{path}: missing; not a bundle, or one whose writing was interrupted") from None
     except ValueError as error:
-        msg = f"{path}: not JSON ({error})"
-        raise BundleError(msg) from error
+        raise BundleError(f"{path}: not JSON ({error})") from error
     if not isinstance(manifest, dict) or not {"version", "as_of", "sha256", "feature_fingerprint"} <= manifest.keys():
-        msg = f"{path}: lacks one of version, as_of, sha256, feature_fingerprint"
-        raise BundleError(msg)
+        raise BundleError(f"{path}: lacks one of version, as_of, sha256, feature_fingerprint")
     return manifest
 
 
 def _require(draft: Path, final: Path) -> None:
     for name in FILES:
         if not (draft / name).is_file():
-            msg = f"{final / name}: was not written"
-            raise BundleError(msg)
+            raise BundleError(f"{final / name}: was not written")
 
 
 def _listing(root: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The serving clock: the one place that says what "now" is.
 
-Historical data ends years ago; measured against the wall clock every recency feature would be that far off. `bundle` time starts
-at the bundle's `as_of` when the process starts and runs on from there; `wall` is the machine's UTC clock.
+Historical data ends years ago; measured against the wall clock every recency feature would be that far off. `bundle`
+time starts at the bundle's `as_of` when the process starts and runs on from there; `wall` is the machine's UTC clock.
 """
 
 import time
@@ -20,8 +20,7 @@ def to_us(instant: datetime) -> int:
         ValueError: if `instant` carries no time zone.
     """
     if instant.tzinfo is None:
-        msg = f"{instant!r} has no time zone"
-        raise ValueError(msg)
+        raise ValueError(f"{instant!r} has no time zone")
     delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 

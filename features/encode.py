@@ -3,7 +3,8 @@
 Shapes: N items in the bundle, n candidates of one shopper, I = len(ITEM_FEATURES), F = len(MATRIX_COLUMNS).
 
 Choices:
-- One shopper at a time, pure NumPy gathers, no Python object per candidate: the same call serves a request and builds training rows.
+- One shopper at a time, pure NumPy gathers, no Python object per candidate: the same call serves a request and builds
+  training rows.
 - Everything that depends on "now" (ages, decays, due ratios) is computed here from stored timestamps.
 - What is unknown takes the feature's default from `spec`, never NaN.
 
@@ -66,8 +67,7 @@ def item_columns(items: pl.DataFrame, features: pl.DataFrame) -> ItemColumns:
         ValueError: if the two tables do not hold the same items in the same order.
     """
     if not items["item_id"].equals(features["item_id"]):
-        msg = "items and item features do not hold the same item ids in the same order"
-        raise ValueError(msg)
+        raise ValueError("items and item features do not hold the same item ids in the same order")
     names = items.select(leaf=category_name(), category=category_name(2))
     leaves = Vocabulary(sorted(set(names["leaf"]) - {""}))
     categories = Vocabulary(sorted(set(names["category"]) - {""}))

@@ -38,6 +38,5 @@ def block(*names: str) -> None:
         RuntimeError: if one of them is already imported; the message names it.
     """
     if early := [name for name in names if name in sys.modules]:
-        msg = f"too late to keep out {', '.join(early)}: already imported"
-        raise RuntimeError(msg)
+        raise RuntimeError(f"too late to keep out {', '.join(early)}: already imported")
     sys.meta_path.insert(0, _Refusal(frozenset(names)))

@@ -40,11 +40,11 @@ def check_table(frame: pl.DataFrame, entity: EntityName) -> None:
     wanted |= {feature.name: polars_type(feature.dtype) for feature in FEATURES[entity]}
     for name, dtype in wanted.items():
         if frame.schema.get(name) != dtype:
-            msg = f"{entity} features: column {name} should be {dtype} and is {frame.schema.get(name, 'missing')}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{entity} features: column {name} should be {dtype} and is {frame.schema.get(name, 'missing')}"
+            )
         if frame[name].has_nulls():
-            msg = f"{entity} features: column {name} has nulls"
-            raise ValueError(msg)
+            raise ValueError(f"{entity} features: column {name} has nulls")
 
 
 def utc(instant: datetime) -> datetime:

@@ -1,8 +1,8 @@
 """The one list of features. The Feast views, the training matrix and the serving matrix all derive from it.
 
 Choices:
-- What is *stored* is a pure function of the events up to an instant, never of "now": ages and decays are taken at encoding
-  time from stored timestamps, so that a stored row stays right until the shopper's next event.
+- What is *stored* is a pure function of the events up to an instant, never of "now": ages and decays are taken at
+  encoding time from stored timestamps, so that a stored row stays right until the shopper's next event.
 - Decayed weights are stored as of the shopper's own last event, for the same reason.
 - Lists are parallel (same length, same order) and hold outside ids, so that a row outlives any one bundle.
 
@@ -80,7 +80,7 @@ USER_FEATURES = (
     _user("distinct_item_count", "int64", "items", 0),
     _user("session_gap_days", "float32", "days, mean between sessions", -1.0),
     _user("mean_log_price", "float32", "ln(1 + currency)", 0.0),
-    _user("discount_share", "float32", "share of purchases below the regular price, 0–1", 0.0),
+    _user("discount_share", "float32", "share of purchases below the regular price, 0 to 1", 0.0),
     _user("history_item_ids", "list[string]", "item ids, newest last"),
     _user("history_event_types", "list[int64]", "event codes, as history_item_ids"),
     _user("history_times_us", "list[int64]", "microseconds since 1970, UTC, as history_item_ids"),
@@ -90,9 +90,9 @@ USER_FEATURES = (
     _user("repeat_last_us", "list[int64]", "microseconds since 1970, UTC, as repeat_item_ids"),
     _user("repeat_gap_days", "list[float32]", "days, mean between events; -1 after one event, as repeat_item_ids"),
     _user("leaf_names", "list[string]", "category paths, heaviest first"),
-    _user("leaf_weights", "list[float32]", "share of decayed event weight, 0–1, as leaf_names"),
+    _user("leaf_weights", "list[float32]", "share of decayed event weight, 0 to 1, as leaf_names"),
     _user("category_names", "list[string]", "category paths, heaviest first"),
-    _user("category_weights", "list[float32]", "share of decayed event weight, 0–1, as category_names"),
+    _user("category_weights", "list[float32]", "share of decayed event weight, 0 to 1, as category_names"),
 )
 
 ITEM_FEATURES = (
@@ -102,16 +102,16 @@ ITEM_FEATURES = (
     _item("item_log_weight_28d", "ln(1 + event weight, half-life 28 days)"),
     _item("item_trend", "ln of this week's rate over the last eight weeks' rate"),
     _item("item_log_price", "ln(1 + currency)"),
-    _item("item_discount", "share below the regular price, 0–1"),
-    _item("item_display_reach", "share of shops, 0–1, in the latest known week"),
-    _item("item_mailer_reach", "share of shops, 0–1, in the latest known week"),
-    _item("item_coupon_reach", "share of shoppers, 0–1, running now"),
-    _item("item_promotion_share", "share of the last eight weeks on promotion, 0–1"),
-    _item("item_repeat_rate", "share of its shoppers who came back for it, 0–1"),
+    _item("item_discount", "share below the regular price, 0 to 1"),
+    _item("item_display_reach", "share of shops, 0 to 1, in the latest known week"),
+    _item("item_mailer_reach", "share of shops, 0 to 1, in the latest known week"),
+    _item("item_coupon_reach", "share of shoppers, 0 to 1, running now"),
+    _item("item_promotion_share", "share of the last eight weeks on promotion, 0 to 1"),
+    _item("item_repeat_rate", "share of its shoppers who came back for it, 0 to 1"),
     _item("item_gap_days", "days, median between one shopper's purchases", -1.0),
     _item("item_age_days", "days since first seen", -1.0),
     _item("item_leaf_log_weight", "ln(1 + its most specific category's event weight, half-life 28 days)"),
-    _item("item_share_of_leaf", "share of its most specific category's event weight, 0–1"),
+    _item("item_share_of_leaf", "share of its most specific category's event weight, 0 to 1"),
 )
 
 PAIR_FEATURES = (
@@ -119,18 +119,18 @@ PAIR_FEATURES = (
     _pair("user_log_items", "ln(1 + items)"),
     _pair("user_session_gap_days", "days", -1.0),
     _pair("user_mean_log_price", "ln(1 + currency)"),
-    _pair("user_discount_share", "0–1"),
+    _pair("user_discount_share", "0 to 1"),
     _pair("user_idle_days", "days since the shopper's last event", -1.0),
     _pair("pair_count", "days with an event"),
     _pair("pair_weight", "event weight decayed to now"),
-    _pair("pair_weight_share", "share of the shopper's heaviest item, 0–1"),
+    _pair("pair_weight_share", "share of the shopper's heaviest item, 0 to 1"),
     _pair("pair_rank", "position among the shopper's items by weight, 0 = heaviest; -1 not among them", -1.0),
     _pair("pair_idle_days", "days since the shopper's last event with the item", -1.0),
     _pair("pair_gap_days", "days, mean between the shopper's events with the item", -1.0),
     _pair("pair_due", "idle days over the shopper's own gap, at most 8", -1.0),
     _pair("pair_item_due", "idle days over the item's usual gap, at most 8", -1.0),
-    _pair("pair_leaf_affinity", "share, 0–1"),
-    _pair("pair_category_affinity", "share, 0–1"),
+    _pair("pair_leaf_affinity", "share, 0 to 1"),
+    _pair("pair_category_affinity", "share, 0 to 1"),
     _pair("pair_price_gap", "ln price minus the shopper's mean ln price"),
     _pair("interest_score", "largest dot product of an interest vector with the item vector"),
     _pair("interest_fallback", "1 when the interest vector is the mean of the history's vectors"),

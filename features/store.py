@@ -190,8 +190,7 @@ class UserReader:
             async with asyncio.timeout(self._timeout_s):
                 live, batch = await asyncio.gather(self._row(self._live, user_id), self._row(self._batch, user_id))
         except TimeoutError as error:
-            msg = f"no answer within {self._timeout_s} s"
-            raise StoreUnavailable(msg) from error
+            raise StoreUnavailable(f"no answer within {self._timeout_s} s") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(str(error)) from error
         return live or batch

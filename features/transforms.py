@@ -1,8 +1,8 @@
 """Point-in-time features: what was known about every shopper and item just before an instant.
 
-Everything is a Polars expression over the events strictly before `as_of`; nothing here calls `now()`. Sums run over sorted rows
-with kept order, so that two runs agree to the last bit. Promotions count as known from their first instant: one that starts at
-`as_of` is not known yet.
+Everything is a Polars expression over the events strictly before `as_of`; nothing here calls `now()`. Sums run over
+sorted rows with kept order, so that two runs agree to the last bit. Promotions count as known from their first
+instant: one that starts at `as_of` is not known yet.
 
 This module does not know Feast, the ranker's matrix or item rows: ids in, ids out.
 """
@@ -21,7 +21,8 @@ _ON_SALE = 0.9
 
 
 def category_name(depth: int | None = None) -> pl.Expr:
-    """The category path (its first `depth` names, or all of them) as one string; empty for an item without a category."""
+    """The category path (its first `depth` names, or all of them) as one string; empty for an item without a
+    category."""
     path = pl.col("category") if depth is None else pl.col("category").list.head(depth)
     return path.list.join(" > ")
 
@@ -55,7 +56,8 @@ def _us(column: str) -> pl.Expr:
     return pl.col(column).dt.timestamp("us")
 
 
-# ---------------------------------------------------------------------------------------------------------------- shoppers
+# ----------------------------------------------------------------------------------------------------------------
+# shoppers
 
 
 def user_features(known: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +132,8 @@ def _histories(joined: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pairs(joined: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
-    """One row per shopper and item: days with an event, decayed weight, first and last time, heaviest first per shopper."""
+    """One row per shopper and item: days with an event, decayed weight, first and last time, heaviest first per
+    shopper."""
     daily = (
         joined.with_columns(day=_us("event_time") // _DAY_US)
         .group_by("user_id", "item_id", "day", maintain_order=True)
@@ -187,7 +190,8 @@ def _affinities(pairs: pl.DataFrame, level: str, names: str, weights: str, lengt
     )
 
 
-# ------------------------------------------------------------------------------------------------------------------- items
+# -------------------------------------------------------------------------------------------------------------------
+# items
 
 
 def item_features(known: pl.DataFrame, items: pl.DataFrame, promotions: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

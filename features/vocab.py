@@ -24,8 +24,7 @@ class Vocabulary:
         self._row_of: dict[str, int] = {}
         for row, name in enumerate(self.ids):
             if self._row_of.setdefault(name, row) != row:
-                msg = f"id {name!r} occurs twice, at rows {self._row_of[name]} and {row}"
-                raise ValueError(msg)
+                raise ValueError(f"id {name!r} occurs twice, at rows {self._row_of[name]} and {row}")
 
     def __len__(self) -> int:
         """Number of ids."""
@@ -43,6 +42,5 @@ class Vocabulary:
             IndexError: if a row is negative or beyond the end.
         """
         if rows.size and rows.min() < 0:
-            msg = f"row {rows.min()} is not a row"
-            raise IndexError(msg)
+            raise IndexError(f"row {rows.min()} is not a row")
         return [self.ids[row] for row in rows]

@@ -25,9 +25,8 @@ class Popularity:
         known = known_events(data.events, as_of)
         rows = vocabulary.rows(known["item_id"].to_list())
         kept = rows >= 0
-        self.weights: Doubles = np.bincount(
-            rows[kept], weights=known["weight"].to_numpy()[kept], minlength=len(vocabulary)
-        )
+        weights = known["weight"].to_numpy()[kept]
+        self.weights: Doubles = np.bincount(rows[kept], weights, len(vocabulary)).astype(np.float64)
 
     def scores(self, user_id: str) -> Doubles:  # noqa: ARG002 - one list for everybody
         """Float64 [N]."""
@@ -35,7 +34,8 @@ class Popularity:
 
 
 class RecencyFrequency:
-    """A shopper's own items by event weight that halves every HALF_LIFE_DAYS; popularity, far below, orders the rest."""
+    """A shopper's own items by event weight that halves every HALF_LIFE_DAYS; popularity, far below, orders the
+    rest."""
 
     def __init__(self, data: Dataset, vocabulary: Vocabulary, as_of: datetime) -> None:
         """Weigh every shopper's items once."""

@@ -1,4 +1,5 @@
-"""What a training run can be told. One frozen dataclass per part; a recipe (training.recipes) is a function that returns a TrainConfig."""
+"""What a training run can be told. One frozen dataclass per part; a recipe (training.recipes) is a function that
+returns a TrainConfig."""
 
 from dataclasses import dataclass, field
 
@@ -38,7 +39,8 @@ class TextTowerConfig:
     warmup_share: float = 0.1
     temperature: float = 0.05
     refit: bool = False
-    """Whether stage A runs again on everything before the cutoff. Off, the towers of the week scheme's first cut keep reading the
+    """Whether stage A runs again on everything before the cutoff. Off, the towers of the week scheme's first cut keep
+    reading the
     texts: what words mean changes less in some weeks than a second stage A costs on a laptop."""
 
     def __post_init__(self) -> None:
@@ -78,8 +80,7 @@ class InterestTowerConfig:
         _at_least("interest_count", self.interest_count, 1)
         _at_least("steps", self.steps, 0)
         if VECTOR_SIZE % self.heads:
-            msg = f"heads must divide {VECTOR_SIZE}, got {self.heads}"
-            raise ValueError(msg)
+            raise ValueError(f"heads must divide {VECTOR_SIZE}, got {self.heads}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,5 +114,4 @@ class TrainConfig:
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        msg = f"{name} must be at least {least}, got {value}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} must be at least {least}, got {value}")

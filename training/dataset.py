@@ -31,8 +31,9 @@ def select_catalogue(data: Dataset, as_of: datetime, min_shoppers: int) -> pl.Da
     else:
         kept = data.items
     if kept.is_empty():
-        msg = f"{data.name}: no item has {min_shoppers} shoppers before {as_of:%Y-%m-%d}; the catalogue would be empty"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{data.name}: no item has {min_shoppers} shoppers before {as_of:%Y-%m-%d}; the catalogue would be empty"
+        )
     return kept.sort("item_id")
 
 
@@ -73,7 +74,9 @@ class Sequences:
 def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
     """Events with the catalogue's items before `as_of`, as arrays."""
     vocabulary = Vocabulary(items["item_id"])
-    known = known_events(data.events, as_of).join(items.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    known = known_events(data.events, as_of).join(
+        items.select("item_id"), on="item_id", how="semi", maintain_order="left"
+    )
     session = pl.coalesce("session_id", pl.col("event_time").dt.date().cast(pl.String))
     known = known.with_columns(session=session).sort("user_id", "event_time", "event_id", maintain_order=True)
     rows = vocabulary.rows(known["item_id"].to_list())
@@ -84,7 +87,7 @@ def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
         event_types=known["event_type"].replace_strict(spec.EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
         times_us=known["event_time"].dt.timestamp("us").to_numpy(),
         sessions=known.select(pl.struct("user_id", "session").rank("dense").cast(pl.Int64)).to_series().to_numpy(),
-        counts=np.bincount(rows, weights=known["weight"].to_numpy(), minlength=len(vocabulary)),
+        counts=np.bincount(rows, weights=known["weight"].to_numpy(), minlength=len(vocabulary)).astype(np.float64),
         item_count=len(vocabulary),
     )
 
@@ -118,7 +121,8 @@ class HistoryBatch:
 def sample_histories(
     sequences: Sequences, batch_size: int, targets: int, target_days: float, rng: np.random.Generator
 ) -> HistoryBatch:
-    """Cut shoppers' sequences at random sessions: what came before is the history, items of the next days are targets."""
+    """Cut shoppers' sequences at random sessions: what came before is the history, items of the next days are
+    targets."""
     length = spec.HISTORY_LENGTH
     rows = np.zeros((batch_size, length), dtype=np.int32)
     types = np.zeros((batch_size, length), dtype=np.int64)

@@ -1,4 +1,5 @@
-"""Offline evaluation: full ranking, the list a request would have been answered with, beside baselines on the same shoppers.
+"""Offline evaluation: full ranking, the list a request would have been answered with, beside baselines on the same
+shoppers.
 
 Two tasks: `all` items, and `new` ones, where what the shopper had engaged with before is masked for every system.
 """
@@ -45,9 +46,7 @@ def model_lists(
     """The served list of every query, by the code that serves."""
     pairs = list(zip(window.queries, interests, strict=True))
     return [
-        recommend(
-            model, ranker, query.shopper, interest, limits, window.now_us, excluded_rows(query, task)
-        ).head(K)
+        recommend(model, ranker, query.shopper, interest, limits, window.now_us, excluded_rows(query, task)).head(K)
         for query, interest in track(pairs, f"lists: {task}")
     ]
 

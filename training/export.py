@@ -1,7 +1,7 @@
 """Towers to ONNX, proven against torch before they leave.
 
-Shapes as in the bundle's contract: text_tower int64 [B, T] twice → `vectors` float32 [B, D]; interest_tower float32 [B, T, D],
-int64 [B, T], float32 [B, T] → `interest_vectors` float32 [B, K, D]; B and T are free.
+Shapes as in the bundle's contract: text_tower int64 [B, T] twice → `vectors` float32 [B, D]; interest_tower float32
+[B, T, D], int64 [B, T], float32 [B, T] → `interest_vectors` float32 [B, K, D]; B and T are free.
 """
 
 import logging
@@ -91,8 +91,7 @@ def _prove(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str]
     found = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})[0]
     difference = float(np.abs(found - expected).max())
     if not difference <= _TOLERANCE:
-        msg = f"{path}: differs from torch by {difference:.2e}, at most {_TOLERANCE:.0e} is allowed"
-        raise ExportError(msg)
+        raise ExportError(f"{path}: differs from torch by {difference:.2e}, at most {_TOLERANCE:.0e} is allowed")
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:

@@ -1,6 +1,8 @@
-"""The two fitting loops: stage A adapts the text tower to the shop, stage B trains the interest tower and the item residuals.
+"""The two fitting loops: stage A adapts the text tower to the shop, stage B trains the interest tower and the item
+residuals.
 
-Same seed, same numbers: every random draw comes from one NumPy generator and torch's seeded global one, on the CPU's deterministic kernels.
+Same seed, same numbers: every random draw comes from one NumPy generator and torch's seeded global one, on the CPU's
+deterministic kernels.
 """
 
 import math
@@ -52,7 +54,14 @@ def fit_text_tower(
         loss = torch.stack(
             [
                 sampled_softmax(
-                    vectors[a][:, None], torch.arange(len(a)), vectors[b], ids[b], vectors, ids, log_q, config.temperature
+                    vectors[a][:, None],
+                    torch.arange(len(a)),
+                    vectors[b],
+                    ids[b],
+                    vectors,
+                    ids,
+                    log_q,
+                    config.temperature,
                 )
                 for a, b in ((anchor, other), (other, anchor))
             ]
@@ -69,7 +78,8 @@ def fit_interest_tower(
     config: InterestTowerConfig,
     rng: np.random.Generator,
 ) -> list[float]:
-    """Stage B. The history's interest vectors point at the items of the next weeks (sampled softmax over batch and uniform items).
+    """Stage B. The history's interest vectors point at the items of the next weeks (sampled softmax over batch and
+    uniform items).
 
     Returns:
         The loss of every step.
@@ -141,10 +151,9 @@ def _step(
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> float:
     if not torch.isfinite(loss):
-        msg = f"the loss became {loss.item()}; lower the learning rate"
-        raise FloatingPointError(msg)
+        raise FloatingPointError(f"the loss became {loss.item()}; lower the learning rate")
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(module.parameters(), 1.0)
     optimizer.step()
     schedule.step()
@@ -152,6 +161,7 @@ def _step(
 
 
 def all_item_vectors(items: ItemVectors) -> Floats:
-    """Every item's vector, float32 [N, D], rounded to the fp16 that the bundle stores, so that training sees what serving has."""
+    """Every item's vector, float32 [N, D], rounded to the fp16 that the bundle stores, so that training sees what
+    serving has."""
     with torch.inference_mode():
         return items.all().half().float().numpy()

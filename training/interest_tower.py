@@ -3,8 +3,8 @@
 Shapes: B histories, T events (oldest first, left-padded), D = VECTOR_SIZE, K interests, H heads.
 
 Choices:
-- Input per event: the item's vector, its event type, its age; no position embedding, since age says when and order alone says little
-  inside one basket.
+- Input per event: the item's vector, its event type, its age; no position embedding, since age says when and order
+  alone says little inside one basket.
 - The last position's output is read: with left padding that is always the newest event.
 """
 
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(VECTOR_SIZE, inner), nn.GELU(), nn.Linear(inner, VECTOR_SIZE))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, blocked_BTT: Tensor) -> Tensor:  # noqa: N803 - shape suffixes
+    def forward(self, x_BTD: Tensor, blocked_BTT: Tensor) -> Tensor:
         """Float32 [B, T, D] → [B, T, D]; `blocked` is added to the attention scores."""
         q, k, v = self.qkv(self.norm_attention(x_BTD)).chunk(3, dim=-1)
         width = VECTOR_SIZE // self.heads
@@ -40,7 +40,8 @@ class Block(nn.Module):
         weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width) + blocked_BTT[:, None], dim=-1)
         mixed = (weights @ v).transpose(1, 2).flatten(-2)
         x_BTD = x_BTD + self.dropout(self.out(mixed))
-        return x_BTD + self.dropout(self.mlp(self.norm_mlp(x_BTD)))
+        result: Tensor = x_BTD + self.dropout(self.mlp(self.norm_mlp(x_BTD)))
+        return result
 
 
 class InterestTower(nn.Module):
@@ -52,9 +53,7 @@ class InterestTower(nn.Module):
         self.interest_count = config.interest_count
         self.event_type = nn.Embedding(len(spec.EVENT_TYPES) + 1, VECTOR_SIZE, padding_idx=0)
         self.age = nn.Linear(3, VECTOR_SIZE)
-        self.blocks = nn.ModuleList(
-            Block(config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(Block(config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(VECTOR_SIZE)
         self.interests = nn.Linear(VECTOR_SIZE, config.interest_count * VECTOR_SIZE)
         self.dropout = nn.Dropout(config.dropout)
@@ -70,15 +69,14 @@ class InterestTower(nn.Module):
         Returns:
             float32 [B, K, D].
         """
-        ages = torch.stack(
-            [torch.log1p(ages_days), torch.exp(-ages_days / 7.0), torch.exp(-ages_days / 28.0)], dim=-1
-        )
+        ages = torch.stack([torch.log1p(ages_days), torch.exp(-ages_days / 7.0), torch.exp(-ages_days / 28.0)], dim=-1)
         x = self.dropout(history_vectors + self.event_type(event_types) + self.age(ages))
         blocked = _blocked(event_types)
         for block in self.blocks:
             x = block(x, blocked)
         last = self.norm(x[:, -1])
-        return self.interests(last).unflatten(-1, (self.interest_count, VECTOR_SIZE))
+        interests: Tensor = self.interests(last).unflatten(-1, (self.interest_count, VECTOR_SIZE))
+        return interests
 
 
 def _blocked(event_types: Tensor) -> Tensor:
@@ -97,14 +95,14 @@ class ItemVectors(nn.Module):
     def __init__(self, text_vectors: Tensor, dropout: float) -> None:
         """Start from text vectors float32 [N, D] and zero residuals."""
         super().__init__()
-        self.register_buffer("text_vectors", text_vectors)
+        self.text_vectors = nn.Buffer(text_vectors)
         self.residual = nn.Embedding(text_vectors.shape[0], VECTOR_SIZE)
         nn.init.zeros_(self.residual.weight)
         self.drop = dropout
 
     def forward(self, rows: Tensor) -> Tensor:
         """Float32 [..., D] of int64 rows [...]."""
-        residual = self.residual(rows)
+        residual: Tensor = self.residual(rows)
         if self.training and self.drop > 0:
             keep = torch.rand(rows.shape, device=rows.device) >= self.drop
             residual = residual * keep.unsqueeze(-1)
@@ -113,5 +111,3 @@ class ItemVectors(nn.Module):
     def all(self) -> Tensor:
         """Every item's vector, float32 [N, D]."""
         return self.text_vectors + self.residual.weight
-
-

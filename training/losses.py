@@ -1,4 +1,5 @@
-"""Sampled softmax with logQ correction and accidental-hit removal (Yi et al. 2019, RecSys, "Sampling-bias-corrected neural modeling").
+"""Sampled softmax with logQ correction and accidental-hit removal (Yi et al. 2019, RecSys, "Sampling-bias-corrected
+neural modeling").
 
 Shapes: Q queries, P positives, C sampled candidates, D vector width.
 """

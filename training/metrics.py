@@ -11,7 +11,8 @@ Doubles = npt.NDArray[np.float64]
 
 
 def recall_at(ranked: Rows, truth: Rows, k: int) -> float:
-    """Share of the truth found in the first k, of at most k: |top k ∩ truth| / min(k, |truth|); NaN for an empty truth."""
+    """Share of the truth found in the first k, of at most k: |top k ∩ truth| / min(k, |truth|); NaN for an empty
+    truth."""
     if not truth.size:
         return float("nan")
     return float(np.isin(ranked[:k], truth).sum()) / min(k, truth.size)

@@ -54,7 +54,9 @@ def open_window(data: Dataset, items: pl.DataFrame, as_of: datetime, weeks: int)
     columns = item_columns(items, item_features(known, items, data.promotions, as_of))
     ahead = known_events(data.events, as_of + timedelta(weeks=weeks)).filter(pl.col("event_time") >= as_of)
     truth, seen = _rows_by_user(ahead, columns), _rows_by_user(known, columns)
-    stored = {row["user_id"]: row for row in user_features(known, items).iter_rows(named=True) if row["user_id"] in truth}
+    stored = {
+        row["user_id"]: row for row in user_features(known, items).iter_rows(named=True) if row["user_id"] in truth
+    }
     nothing = np.empty(0, dtype=np.int32)
     return Window(
         now_us=to_us(as_of),
@@ -102,7 +104,8 @@ def interests_of(
 
 
 def history_batch(vectors: Floats, shoppers: Sequence[Shopper], now_us: int) -> tuple[Floats, Ints, Floats]:
-    """The interest tower's inputs: vectors [B, T, D], event types [B, T], ages [B, T]; left-padded, T = HISTORY_LENGTH."""
+    """The interest tower's inputs: vectors [B, T, D], event types [B, T], ages [B, T]; left-padded, T =
+    HISTORY_LENGTH."""
     shape = (len(shoppers), spec.HISTORY_LENGTH)
     rows, types, ages = np.zeros(shape, np.int32), np.zeros(shape, np.int64), np.zeros(shape, np.float32)
     for position, shopper in enumerate(shoppers):

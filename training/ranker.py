@@ -2,11 +2,12 @@
 
 Choices:
 - Candidates come from the very sources that serve, so the ranker learns on what it will be asked to order.
-- Every shopper asks twice: over all items, and over items new to them only; the second keeps the ranker from living on repeats.
+- Every shopper asks twice: over all items, and over items new to them only; the second keeps the ranker from living
+  on repeats.
 - A share of the queries uses the fallback interest vector, so that degraded scores are on scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -72,8 +73,9 @@ def ranker_rows(
             matrices.append(encode(shopper, model.items, rows, scores, window.now_us, interest_fallback=fallback))
             labels.append(label.astype(np.int8))
     if not matrices:
-        msg = "no query has a positive among its candidates; the data or the label window is too small for a ranker"
-        raise ValueError(msg)
+        raise ValueError(
+            "no query has a positive among its candidates; the data or the label window is too small for a ranker"
+        )
     return RankerRows(np.concatenate(matrices), np.concatenate(labels), np.array([len(part) for part in labels]))
 
 
@@ -114,7 +116,8 @@ def fit_ranker(train: RankerRows, validation: RankerRows | None, config: RankerC
         "verbosity": -1,
     }
     data = _lightgbm_data(train, parameters)
-    callbacks, valid = [], []
+    callbacks: list[Callable[..., object]] = []
+    valid: list[lightgbm.Dataset] = []
     if validation is not None:
         callbacks.append(lightgbm.early_stopping(config.early_stopping, verbose=False))
         valid.append(_lightgbm_data(validation, parameters, reference=data))

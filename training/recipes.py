@@ -1,4 +1,5 @@
-"""Runs worth naming: a recipe is a function that returns a TrainConfig. Derive one by calling another and changing fields."""
+"""Runs worth naming: a recipe is a function that returns a TrainConfig. Derive one by calling another and changing
+fields."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

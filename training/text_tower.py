@@ -3,9 +3,10 @@
 Shapes: B texts, T tokens, H encoder width, D = VECTOR_SIZE.
 
 Choices:
-- The lower layers are frozen, so their activations are computed once per distinct text and training touches only the top.
-- The projection starts as the first D principal directions of the catalogue's own embeddings: before any step the tower is the
-  zero-shot encoder, compressed.
+- The lower layers are frozen, so their activations are computed once per distinct text and training touches only the
+  top.
+- The projection starts as the first D principal directions of the catalogue's own embeddings: before any step the
+  tower is the zero-shot encoder, compressed.
 
 The only file that imports transformers.
 """
@@ -13,6 +14,7 @@ The only file that imports transformers.
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,19 +41,21 @@ class TextTower(nn.Module):
         super().__init__()
         layers = getattr(getattr(encoder, "encoder", None), "layer", None)
         if layers is None or not 0 <= trained_layers <= len(layers):
-            msg = f"{type(encoder).__name__} cannot be split: need encoder.layer with at least {trained_layers} layers"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{type(encoder).__name__} cannot be split: need encoder.layer with at least {trained_layers} layers"
+            )
         split = len(layers) - trained_layers
-        self.embeddings = encoder.embeddings
+        self.embeddings: nn.Module = encoder.embeddings  # type: ignore[assignment]
         self.lower = nn.ModuleList(layers[:split])
         self.upper = nn.ModuleList(layers[split:])
-        self.projection = nn.Linear(encoder.config.hidden_size, VECTOR_SIZE, bias=False)
-        for frozen in (self.embeddings, self.lower):
-            frozen.requires_grad_(requires_grad=False)
+        width: int = encoder.config.hidden_size  # type: ignore[assignment, union-attr]
+        self.projection = nn.Linear(width, VECTOR_SIZE, bias=False)
+        for parameter in (*self.embeddings.parameters(), *self.lower.parameters()):
+            parameter.requires_grad = False
 
     def activations(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """What the frozen layers make of the tokens, float32 [B, T, H], from int64 [B, T] twice."""
-        hidden = self.embeddings(input_ids=input_ids)
+        hidden: Tensor = self.embeddings(input_ids=input_ids)
         return _through(self.lower, hidden, attention_mask)
 
     def pooled(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
@@ -84,8 +88,7 @@ def encoder_path(name: str) -> Path:
     """
     path = Path(str(importlib.resources.files(_MINILM) / "model")) if name == "minilm" else Path(name)
     if not (path / "config.json").is_file():
-        msg = f"{path}: no encoder there (config.json is missing); nothing is downloaded at run time"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{path}: no encoder there (config.json is missing); nothing is downloaded at run time")
     return path
 
 
@@ -128,7 +131,7 @@ class FrozenActivations:
         width = tower.projection.in_features
         self.hidden = torch.zeros(len(texts), length, width, dtype=torch.float16)
         self.mask = torch.zeros(len(texts), length, dtype=torch.int64)
-        starts = range(0, len(texts), batch_size)
+        starts: Sequence[int] = range(0, len(texts), batch_size)
         with torch.inference_mode():
             for start in track(starts, "encode texts through the frozen layers"):
                 chosen = order[start : start + batch_size]
@@ -149,7 +152,10 @@ def start_projection(tower: TextTower, activations: FrozenActivations, batch_siz
     count = activations.mask.shape[0]
     with torch.inference_mode():
         pooled = torch.cat(
-            [tower.pooled(*activations(torch.arange(s, min(s + batch_size, count)))) for s in range(0, count, batch_size)]
+            [
+                tower.pooled(*activations(torch.arange(s, min(s + batch_size, count))))
+                for s in range(0, count, batch_size)
+            ]
         )
         unit = functional.normalize(pooled, dim=-1)
         values, vectors = torch.linalg.eigh(unit.T @ unit)
@@ -162,8 +168,9 @@ def text_vectors(tower: TextTower, activations: FrozenActivations, batch_size: i
     lengths = activations.mask.sum(dim=1)
     order = torch.argsort(lengths, stable=True)
     result = np.empty((count, VECTOR_SIZE), dtype=np.float32)
+    starts: Sequence[int] = range(0, count, batch_size)
     with torch.inference_mode():
-        for start in track(range(0, count, batch_size), "encode texts through the trained layers"):
+        for start in track(starts, "encode texts through the trained layers"):
             which = order[start : start + batch_size]
             result[which.numpy()] = tower.head(*activations(which)).numpy()
     return result

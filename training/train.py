@@ -4,10 +4,7 @@ import argparse
 import dataclasses
 import logging
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,27 +14,12 @@ from features.schema import Dataset
 from training.config import TrainConfig
 from training.dataset import item_texts, select_catalogue, sequences
 from training.package import write_files
+from training.progress import Timings
 from training.recipes import RECIPES
 from training.scheme import fit_by_weeks
 from training.towers import fit_interest, fit_text, lay_foundation
 
 log = logging.getLogger("training.train")
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds per stage, for the log and the manifest."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one stage."""
-        log.info("%s …", name)
-        started = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - started, 1)
-        log.info("%s: %.1f s", name, self.seconds[name])
 
 
 def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundles: Path, version: str) -> Bundle:
@@ -48,12 +30,11 @@ def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundle
         ExportError: if a tower does not survive its export.
         BundleError: if the version exists already.
     """
-    timings = Timings()
+    timings = Timings(log)
     items = select_catalogue(data, as_of, config.catalogue.min_shoppers)
     with timings.stage("frozen layers"):
         foundation = lay_foundation(item_texts(items), config)
-    with timings.stage("ranker by the week scheme"):
-        ranker = fit_by_weeks(data, items, foundation, config, as_of, seed)
+    ranker = fit_by_weeks(data, items, foundation, config, as_of, seed, timings)
     with timings.stage("towers on everything"):
         everything = sequences(data, items, as_of)
         text = fit_text(foundation, everything, config, seed) if config.text.refit else ranker.text
@@ -67,6 +48,7 @@ def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundle
         "trees": ranker.trees,
         "validation": ranker.validation,
         "seconds": timings.seconds,
+        "peak_memory_mb": timings.peak_memory_mb,
     }
     with write_bundle(bundles, version, facts) as root, timings.stage("bundle"):
         write_files(root, data, items, foundation, towers, ranker.model_text, as_of)
@@ -88,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cutoff-week", type=int, help="train on weeks ≤ N of the data's calendar (default: all)")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="settings (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="where bundles live (default %(default)s)")
+    parser.add_argument(
+        "--bundles", type=Path, default=Path("bundles"), help="where bundles live (default %(default)s)"
+    )
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--version", help="the bundle's name (default: data, cutoff and the time of day)")
     options = parser.parse_args(arguments)

@@ -68,8 +68,9 @@ def _check_messages(path: str, field: FieldDescriptor, value: Any) -> None:
 
 def _check_enum(path: str, field: FieldDescriptor, number: int) -> None:
     # proto3 enums are open: a number that this version does not know arrives as it is.
-    if number not in field.enum_type.values_by_number:
-        raise InvalidField(path, f"{number} is not a {field.enum_type.name}")
+    kind = field.enum_type
+    if kind is not None and number not in kind.values_by_number:
+        raise InvalidField(path, f"{number} is not a {kind.name}")
 
 
 def _check_limit(path: str, value: Any, limit: Limit) -> None:

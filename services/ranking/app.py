@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -177,6 +178,6 @@ def _refuse_other_tenants(tenant: str) -> None:
         raise NotServed("tenant")
 
 
-def _trace(context: grpc.aio.ServicerContext[object, object]) -> Trace:
+def _trace(context: grpc.aio.ServicerContext[Any, Any]) -> Trace:
     remaining = context.time_remaining()
     return Trace(deadline=time.monotonic() + (_NO_DEADLINE_SECONDS if remaining is None else remaining))

@@ -1,7 +1,7 @@
 """How a shopper is recommended: look up their row, ask for their interests, collect candidates, rank.
 
-Every step outside this process has a time limit of its own, cut to what is left of the caller's. A step that fails is replaced by the
-next best thing and named in the answer; nothing behind this service can turn a reply into an error.
+Every step outside this process has a time limit of its own, cut to what is left of the caller's. A step that fails is
+replaced by the next best thing and named in the answer; nothing behind this service can turn a reply into an error.
 
 This module does not know gRPC or the API's messages (app), nor how order comes about (ordering).
 """

@@ -45,7 +45,7 @@ def recommend_response(
         missing_ids=missing_ids,
         bundle_version=release.version,
         stage_timings_ms=trace.timings_ms,
-        degradations=sorted(int(step) for step in trace.degradations),
+        degradations=[messages.Degradation.Name(step) for step in sorted(trace.degradations)],
     )
 
 
@@ -60,5 +60,5 @@ def rank_response(
         missing_ids=missing_ids,
         bundle_version=release.version,
         stage_timings_ms=trace.timings_ms,
-        degradations=sorted(int(step) for step in trace.degradations),
+        degradations=[messages.Degradation.Name(step) for step in sorted(trace.degradations)],
     )

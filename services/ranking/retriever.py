@@ -4,10 +4,9 @@ from typing import Protocol
 
 import grpc
 import grpc.aio
+import numpy as np
 from aisle.v1 import retrieval_service_pb2 as messages
 from aisle.v1 import retrieval_service_pb2_grpc as stubs
-
-import numpy as np
 
 from features.encode import Floats
 from features.vocab import Rows
@@ -75,4 +74,4 @@ class RemoteRetriever:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._channel.close()
+        await self._channel.close(None)

@@ -32,4 +32,5 @@ class RankingSettings(ServiceSettings):
     stale_after_days: Annotated[float, Field(gt=0)] = 7.0
     """A reply says STALE_FEATURES when the bundle's features are older than this. Days on the serving clock."""
     startup_wait_seconds: Annotated[float, Field(ge=0, le=30)] = 30.0
-    """How long a first start waits for the online store and Triton; after that it serves, degraded. Seconds, 0 to 30."""
+    """How long a first start waits for the online store and Triton; after that it serves, degraded. Seconds, 0 to
+    30."""

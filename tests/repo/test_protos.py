@@ -51,6 +51,7 @@ def request_fields() -> dict[str, FieldDescriptor]:
 
     def visit(message: Descriptor) -> None:
         for field in message.fields:
+            assert field.containing_type is not None
             if field.full_name not in fields and field.containing_type.file.package == "aisle.v1":
                 fields[field.full_name] = field
                 if field.message_type is not None and not field.message_type.GetOptions().map_entry:

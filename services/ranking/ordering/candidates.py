@@ -1,7 +1,8 @@
 """Which items come into question for a shopper, and who proposed each.
 
-Sources, in order of precedence: what they buy again, what is near their interests, what leads their categories, what is popular.
-An item proposed twice keeps its first source. Excluded rows never enter: each source skips them itself, the index inside its search.
+Sources, in order of precedence: what they buy again, what is near their interests, what leads their categories, what
+is popular. An item proposed twice keeps its first source. Excluded rows never enter: each source skips them itself,
+the index inside its search.
 """
 
 from collections.abc import Iterable
@@ -43,8 +44,7 @@ class CandidateLimits:
     def __post_init__(self) -> None:
         """Refuse limits that leave the index no room."""
         if min(self.buy_again, self.category, self.per_category, self.popular) < 0 or self.total < 1:
-            msg = f"candidate limits must not be negative: {self}"
-            raise ValueError(msg)
+            raise ValueError(f"candidate limits must not be negative: {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,12 @@ def gather(
     popular = _first(model.popular_rows, allowed, limits.popular)
     near = near_rows[: max(limits.total - again.size - leaders.size - popular.size, 0)]
     return _merge(
-        [(Source.BUY_AGAIN, again), (Source.INTEREST, near), (Source.SAME_CATEGORY, leaders), (Source.POPULAR, popular)],
+        [
+            (Source.BUY_AGAIN, again),
+            (Source.INTEREST, near),
+            (Source.SAME_CATEGORY, leaders),
+            (Source.POPULAR, popular),
+        ],
         limits.total,
     )
 

@@ -21,7 +21,8 @@ class Interest:
 
 
 def fallback_interest(history_vectors: Floats) -> Interest:
-    """What stands in when the interest tower does not answer, or has nothing to read: the mean of the history's vectors.
+    """What stands in when the interest tower does not answer, or has nothing to read: the mean of the history's
+    vectors.
 
     Args:
         history_vectors: float32 [T, D]; an empty history gives one vector of zeros.

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -66,8 +67,7 @@ def open_model(bundle: Bundle) -> OrderingModel:
     popular = np.load(bundle.path(files.POPULARITY), allow_pickle=False)
     for name, count in ((files.ITEM_VECTORS, vectors.shape[0]), (files.POPULARITY, popular.size)):
         if count != len(items.vocabulary):
-            msg = f"{bundle.root / name}: {count} items, {files.ITEMS} has {len(items.vocabulary)}"
-            raise BundleError(msg)
+            raise BundleError(f"{bundle.root / name}: {count} items, {files.ITEMS} has {len(items.vocabulary)}")
     return OrderingModel.assemble(
         items=items,
         vectors=vectors,
@@ -82,4 +82,4 @@ def _by_leaf(items: ItemColumns, popular_rows: Rows) -> list[Rows]:
     order = np.argsort(leaf_of, kind="stable")
     bounds = np.searchsorted(leaf_of[order], np.arange(len(items.leaves) + 1))
     rows = popular_rows[order]
-    return [rows[start:stop] for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [rows[start:stop] for start, stop in pairwise(bounds)]

@@ -1,4 +1,5 @@
-"""Candidates to an ordered list: encode, score, order. Equal scores are ordered by the item's tie key, so order never depends on luck."""
+"""Candidates to an ordered list: encode, score, order. Equal scores are ordered by the item's tie key, so order never
+depends on luck."""
 
 from dataclasses import dataclass
 
@@ -66,9 +67,7 @@ def similar(model: OrderingModel, context_rows: Rows, count: int) -> RankedList:
     return RankedList(rows, scores, np.zeros_like(scores), _filled(rows, Source.SIMILAR))
 
 
-def buy_again(
-    model: OrderingModel, ranker: Ranker, shopper: Shopper, interest: Interest, now_us: int
-) -> RankedList:
+def buy_again(model: OrderingModel, ranker: Ranker, shopper: Shopper, interest: Interest, now_us: int) -> RankedList:
     """What the shopper has had before, in the ranker's order."""
     again = Candidates(shopper.repeat_rows, _filled(shopper.repeat_rows, Source.BUY_AGAIN))
     return rank(model, ranker, shopper, again, interest, now_us)

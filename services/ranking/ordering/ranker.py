@@ -24,11 +24,9 @@ class Ranker:
         names = self._booster.feature_name()
         for position, (found, expected) in enumerate(zip(names, spec.MATRIX_COLUMNS, strict=False)):
             if found != expected:
-                msg = f"ranker column {position} is {found!r}, the matrix has {expected!r}"
-                raise ValueError(msg)
+                raise ValueError(f"ranker column {position} is {found!r}, the matrix has {expected!r}")
         if len(names) != len(spec.MATRIX_COLUMNS):
-            msg = f"ranker has {len(names)} columns, the matrix has {len(spec.MATRIX_COLUMNS)}"
-            raise ValueError(msg)
+            raise ValueError(f"ranker has {len(names)} columns, the matrix has {len(spec.MATRIX_COLUMNS)}")
 
     @classmethod
     def load(cls, path: Path) -> "Ranker":

@@ -1,4 +1,5 @@
-"""The recommended list from end to end, for callers that hold the index: what evaluation ranks and what serving answers."""
+"""The recommended list from end to end, for callers that hold the index: what evaluation ranks and what serving
+answers."""
 
 from features.encode import Shopper
 from features.vocab import Rows

@@ -1,0 +1,62 @@
+# The two commands: `make demo` and `make test`. Everything is installed into .venv and .venv-triton; nothing else is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= complete-journey
+CUTOFF_WEEK ?= 49
+export PYTHONUNBUFFERED = 1
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo demo-once test accept lint format protos install clean
+
+demo: bundles/serving          ## a shop on this machine, until Ctrl-C
+	$(BIN)/python -m services.demo --data $(DATA)
+
+demo-once: bundles/serving     ## the same, then stop everything
+	$(BIN)/python -m services.demo --data $(DATA) --once
+
+bundles/serving: | install
+	$(BIN)/python -m training.train --data $(DATA) --cutoff-week $(CUTOFF_WEEK)
+
+test: lint                     ## everything that needs no GPU, real Triton and Valkey included
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report= -m "not acceptance"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+accept: install                ## full-size checks: make accept AREA=chain [LINE=4]
+	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE))
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: install                ## regenerate the committed stubs
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --pyi_out=protos --grpc_python_out=protos \
+	  protos/aisle/v1/*.proto
+
+install:                       ## both environments, side by side
+	@$(MAKE) --no-print-directory -j2 .venv .venv-triton
+
+.venv: .venv/.installed
+.venv-triton: .venv-triton/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --no-deps -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-triton/.installed: requirements-triton.lock
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock
+	touch $@
+
+clean:                         ## everything that was built; keeps the environments
+	rm -rf build bundles

@@ -1,0 +1,192 @@
+"""The whole suite on one machine: `python -m services.stack --data complete-journey`.
+
+Valkey, Triton, the retrieval and the ranking service as child processes, and the job that fills the online store. All
+of them die with this process. `build/stack.json` says where each one is.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.common.process import ManagedProcess, ProcessError, free_port
+from services.common.valkey import ValkeyConfig, start_valkey
+
+_READY_SECONDS = 90.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackConfig:
+    """What runs and where. Ports are on the loopback interface; 0 takes a free one."""
+
+    data: str
+    """Where the shoppers' histories come from: ADAPTER or ADAPTER:DIR."""
+    bundles: Path = Path("bundles")
+    build: Path = Path("build")
+    """Folder for prepared data, the stores' files and the logs."""
+    triton_venv: Path = Path(".venv-triton")
+    ranking_port: int = 8010
+    clock: str = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One running process, as `stack.json` lists it."""
+
+    name: str
+    pid: int
+    address: str
+    log: str
+
+
+class Stack:
+    """The running processes by name."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self.processes: dict[str, ManagedProcess] = {}
+        self.addresses: dict[str, str] = {}
+
+    def add(self, process: ManagedProcess, address: str) -> None:
+        """Take a started process in."""
+        self.processes[process.name] = process
+        self.addresses[process.name] = address
+
+    def parts(self) -> list[Part]:
+        """What `stack.json` holds."""
+        return [
+            Part(name, process.pid, self.addresses[name], str(process.log_path))
+            for name, process in self.processes.items()
+        ]
+
+
+@contextlib.contextmanager
+def running_stack(config: StackConfig) -> Iterator[Stack]:
+    """Start everything, wait until it is ready, and stop it in reverse order on leaving.
+
+    Raises:
+        ProcessError: a part ended or was not ready in time; the message ends with its log.
+    """
+    stack = Stack()
+    with contextlib.ExitStack() as stopping:
+        ports = {name: free_port() for name in ("valkey", "triton", "triton_http", "triton_metrics", "retrieval")}
+        ports["ranking"] = config.ranking_port or free_port()
+        _start(stack, config, ports, stopping)
+        job = _materialise(config, stack.addresses["valkey"])
+        stopping.callback(job.stop)
+        job.wait_ready(lambda: job.exit_status == 0, _READY_SECONDS)
+        for name in ("retrieval", "ranking"):
+            stack.processes[name].wait_ready(_serving(stack.addresses[name]), _READY_SECONDS)
+        listing = config.build / "stack.json"
+        listing.write_text(json.dumps([asdict(part) for part in stack.parts()], indent=2) + "\n")
+        stopping.callback(listing.unlink, missing_ok=True)
+        yield stack
+
+
+def _start(stack: Stack, config: StackConfig, ports: dict[str, int], stopping: contextlib.ExitStack) -> None:
+    def take(process: ManagedProcess, port: int) -> None:
+        stack.add(process, f"127.0.0.1:{port}")
+        stopping.callback(process.stop)
+
+    # Everything in the online store comes from the offline tables: nothing to keep over a restart.
+    take(start_valkey(ValkeyConfig(config.build / "valkey", ports["valkey"], append_only=False)), ports["valkey"])
+    environment = _environment(config, ports)
+    for name in ("triton", "retrieval", "ranking"):
+        log_path = config.build / "logs" / f"{name}.log"
+        command = [sys.executable, "-m", f"services.{name}"]
+        take(ManagedProcess(name, command, log_path=log_path, environment=environment), ports[name])
+
+
+def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
+    """What the services read; one thread each for the numerics, since every service answers many calls side by side."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "AISLE_BUNDLES": str(config.bundles),
+        "AISLE_CLOCK": config.clock,
+        "AISLE_REDIS": f"127.0.0.1:{ports['valkey']}",
+        "AISLE_FEAST_DIR": str(config.build / "feast"),
+        "AISLE_OFFLINE_DIR": str(config.build / "offline"),
+        "AISLE_TRITON_VENV": str(config.triton_venv),
+        "AISLE_TRITON_WORK_DIR": str(config.build / "triton"),
+        "AISLE_TRITON_GRPC_PORT": str(ports["triton"]),
+        "AISLE_TRITON_HTTP_PORT": str(ports["triton_http"]),
+        "AISLE_TRITON_METRICS_PORT": str(ports["triton_metrics"]),
+        "AISLE_TRITON_ADDRESS": f"127.0.0.1:{ports['triton']}",
+        "AISLE_RETRIEVAL_PORT": str(ports["retrieval"]),
+        "AISLE_RANKING_PORT": str(ports["ranking"]),
+    }
+
+
+def _materialise(config: StackConfig, redis: str) -> ManagedProcess:
+    folders = {"--cache": config.build / "data", "--bundles": config.bundles}
+    folders |= {"--feast-dir": config.build / "feast", "--offline-dir": config.build / "offline"}
+    options = [part for name, folder in folders.items() for part in (name, str(folder))]
+    command = [sys.executable, "-m", "features.materialise", "--data", config.data, "--redis", redis, *options]
+    return ManagedProcess("materialise", command, log_path=config.build / "logs" / "materialise.log")
+
+
+def _serving(address: str) -> Callable[[], bool]:
+    """A probe that is True once the gRPC health service says SERVING."""
+
+    def probe() -> bool:
+        with grpc.insecure_channel(address) as channel:
+            try:
+                reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+            except grpc.RpcError:
+                return False
+        return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return probe
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m services.stack", description=__doc__)
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    try:
+        with running_stack(config_of(options)) as stack:
+            for part in stack.parts():
+                print(f"{part.name:<12} {part.address:<22} pid {part.pid:<8} {part.log}")
+            wait_for_signal()
+    except ProcessError as error:
+        sys.exit(f"stack: {error}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what runs and where."""
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--bundles", type=Path, default=Path("bundles"))
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--port", type=int, default=8010, help="of the ranking service; 0 for a free one")
+    parser.add_argument("--triton-venv", type=Path, default=Path(os.environ.get("AISLE_TRITON_VENV", ".venv-triton")))
+
+
+def config_of(options: argparse.Namespace) -> StackConfig:
+    """What `add_options` read."""
+    return StackConfig(
+        data=options.data,
+        bundles=options.bundles,
+        build=options.build,
+        triton_venv=options.triton_venv,
+        ranking_port=options.port,
+    )
+
+
+def wait_for_signal() -> None:
+    """Return at SIGTERM or Ctrl-C."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+if __name__ == "__main__":
+    main()
