@@ -14,7 +14,6 @@ The only file that imports transformers.
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
