@@ -1,7 +1,8 @@
 """The serving clock: the one place that says what "now" is.
 
 Historical data ends years ago; measured against the wall clock every recency feature would be that far off. `bundle`
-time starts at the bundle's `as_of` when the process starts and runs on from there; `wall` is the machine's UTC clock.
+time starts at the bundle's `as_of` when the process starts and runs on from there; `wall` is the machine's UTC clock;
+`as-of` stands still, so that a served list can be compared with an evaluated one.
 """
 
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
-ClockMode: TypeAlias = Literal["bundle", "wall"]
+ClockMode: TypeAlias = Literal["bundle", "wall", "as-of"]
 
 
 def to_us(instant: datetime) -> int:
@@ -30,7 +31,7 @@ class Clock:
     """Microseconds since 1970, UTC, on the chosen time line."""
 
     offset_us: int
-    """Added to `source`."""
+    """Added to what `source` says."""
     source: Callable[[], int]
     """Microseconds of a clock that only goes forward."""
 
@@ -40,7 +41,9 @@ class Clock:
 
 
 def open_clock(mode: ClockMode, as_of: datetime) -> Clock:
-    """Start a clock: `bundle` continues from `as_of`, `wall` is the machine's."""
+    """Start a clock: `bundle` continues from `as_of`, `wall` is the machine's, `as-of` stands still at `as_of`."""
+    if mode == "as-of":
+        return Clock(to_us(as_of), lambda: 0)
     if mode == "wall":
         return Clock(0, lambda: time.time_ns() // 1000)
     started_us = time.monotonic_ns() // 1000

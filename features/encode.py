@@ -178,14 +178,14 @@ def encode(
         float32 [n, F], columns as `spec.MATRIX_COLUMNS`.
     """
     matrix = np.empty((rows.size, len(spec.MATRIX_COLUMNS)), dtype=np.float32)
-    idle_days = (now_us - shopper.last_event_us) / _DAY_US if shopper.is_known else -1.0
+    idle_days = max((now_us - shopper.last_event_us) / _DAY_US, 0.0) if shopper.is_known else -1.0
     matrix[:, _ITEM_BLOCK] = items.matrix[rows]
     matrix[:, _USER_BLOCK] = shopper.scalars
     matrix[:, _AT["user_idle_days"]] = idle_days
     matrix[:, _PAIR_BLOCK] = _pair_values(shopper, items, rows, now_us, idle_days)
     matrix[:, _AT["pair_leaf_affinity"]] = shopper.leaf_affinity[items.leaf[rows]]
     matrix[:, _AT["pair_category_affinity"]] = shopper.category_affinity[items.category[rows]]
-    matrix[:, _AT["pair_price_gap"]] = items.column("item_log_price")[rows] - shopper.scalars[_MEAN_LOG_PRICE]
+    matrix[:, _AT["pair_price_gap"]] = _price_gap(items.column("item_log_price")[rows], shopper)
     matrix[:, _AT["interest_score"]] = interest_scores
     matrix[:, _AT["interest_fallback"]] = float(interest_fallback)
     return matrix
@@ -196,6 +196,12 @@ _ITEM_BLOCK = slice(0, len(spec.ITEM_FEATURES))
 _USER_BLOCK = slice(_AT["user_log_events"], _AT["user_discount_share"] + 1)
 _PAIR_BLOCK = slice(_AT["pair_count"], _AT["pair_item_due"] + 1)
 _MEAN_LOG_PRICE = _AT["user_mean_log_price"] - _AT["user_log_events"]
+
+
+def _price_gap(log_prices: Floats, shopper: Shopper) -> Floats:
+    """float32 [n]; 0 where the item's price or the shopper's mean is unknown, which is stored as 0."""
+    mean = shopper.scalars[_MEAN_LOG_PRICE]
+    return np.where((log_prices > 0) & (mean > 0), log_prices - mean, np.float32(0))
 
 
 def _pair_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, idle_days: float) -> Floats:
@@ -211,7 +217,7 @@ def _pair_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, 
     position = position[hit]
     idle = np.maximum((now_us - shopper.repeat_last_us[position]) / _DAY_US, 0.0)
     gap = shopper.repeat_gap_days[position]
-    decay = 0.5 ** (max(idle_days, 0.0) / spec.HALF_LIFE_DAYS)
+    decay = 0.5 ** (idle_days / spec.HALF_LIFE_DAYS)
     values[hit] = np.column_stack(
         [
             shopper.repeat_counts[position],

@@ -23,6 +23,7 @@ import polars as pl
 from feast import FeatureStore, FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList, Value
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from features import spec
@@ -184,7 +185,7 @@ class UserReader:
             str) and `event_timestamp` (aware datetime).
 
         Raises:
-            StoreUnavailable: if the online store does not answer within the time.
+            StoreUnavailable: if the online store does not answer within the time, or answers with what is no row.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -197,7 +198,10 @@ class UserReader:
 
     async def _row(self, view: FeatureView, user_id: str) -> dict[str, object] | None:
         read = self._store.provider.online_read_async
-        ((stamp, values),) = await read(self._store.config, view, [_key("user", user_id)])
+        try:
+            ((stamp, values),) = await read(self._store.config, view, [_key("user", user_id)])
+        except (DecodeError, KeyError, TypeError) as error:  # what Feast raises when others wrote under its keys
+            raise StoreUnavailable(f"unreadable answer: {error!r}") from error
         row = _decode(spec.USER_FEATURES, values)
         return row and row | {"event_timestamp": stamp}
 

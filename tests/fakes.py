@@ -1,15 +1,18 @@
 """Stand-ins for what is slow, outside or broken, each with the interface of the real thing."""
 
-from collections.abc import Callable
+import asyncio
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from services.common.towers import VECTOR_WIDTH
-from services.ranking.scorer import FloatArray, IntArray, ScorerUnavailable, pad_history
+from features.vocab import Rows
+from services.common.towers import VECTOR_WIDTH, FloatArray, IntArray, pad_history
+from services.ranking.scorer import ScorerUnavailable
 
 TextTower = Callable[[str], FloatArray]
 """Text → item vector [128]."""
@@ -38,7 +41,7 @@ class FakeScorer:
             onnxruntime.InferenceSession(root / f"{tower}_tower/model.onnx") for tower in ("text", "interest")
         )
         tokenizer = Tokenizer.from_file(str(root / "text_tower/tokenizer.json"))
-        tokenizer.enable_truncation(64)
+        tokenizer.enable_truncation(json.loads((root / "text_tower/config.json").read_text())["max_tokens"])
 
         def text_tower(words: str) -> FloatArray:
             ids = np.array([tokenizer.encode(words.encode(errors="replace").decode()).ids], dtype=np.int64)
@@ -77,3 +80,44 @@ class FakeScorer:
     def _raise_failure(self) -> None:
         if self.failure:
             raise self.failure
+
+
+class FakeUsers:
+    """Shoppers' rows in a dictionary; set `failure` and it raises that, `hangs` and it never answers."""
+
+    def __init__(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Args: rows: shopper's id → feature name → value."""
+        self.failure: Exception | None = None
+        self.hangs = False
+        self._rows = rows
+
+    async def read(self, user_id: str) -> Mapping[str, Any] | None:
+        """See `Users.read`."""
+        if self.failure:
+            raise self.failure
+        if self.hangs:
+            await asyncio.Event().wait()
+        return self._rows.get(user_id)
+
+
+class FakeRetriever:
+    """A `Retriever` that compares with every item; set `failure` and it raises that, as if the service were gone."""
+
+    def __init__(self, item_vectors: FloatArray) -> None:
+        """Args: item_vectors: [N, 128], in the order of the rows."""
+        self.failure: Exception | None = None
+        self._item_vectors = item_vectors
+
+    async def nearest(
+        self,
+        interest_vectors: FloatArray,
+        count: int,
+        excluded_rows: Rows,
+        timeout_seconds: float,  # noqa: ARG002 - the interface's
+    ) -> Rows:
+        """See `Retriever.nearest`; rows of equal score in ascending order."""
+        if self.failure:
+            raise self.failure
+        scores = (self._item_vectors @ interest_vectors.T).max(axis=1)
+        best_first = np.argsort(-scores, kind="stable").astype(np.int32)
+        return best_first[~np.isin(best_first, excluded_rows)][:count]

@@ -68,6 +68,7 @@ def top(scores: Doubles, k: int, excluded: Rows) -> Rows:
     """Rows of the k best scores without `excluded`, ties by row."""
     masked = scores.copy()
     masked[excluded] = -np.inf
-    best = np.argpartition(-masked, min(k, masked.size - 1))[:k]
-    ordered: Rows = best[np.lexsort((best, -masked[best]))].astype(np.int32)
-    return ordered[np.isfinite(masked[ordered])]
+    least = np.partition(masked, -k)[-k] if k < masked.size else -np.inf
+    best = np.flatnonzero((masked >= least) & np.isfinite(masked))
+    ordered: Rows = best[np.lexsort((best, -masked[best]))][:k].astype(np.int32)
+    return ordered

@@ -19,6 +19,13 @@ def track(steps: Sequence[T], what: str) -> Iterable[T]:
     return _track(steps, description=what, disable=not sys.stderr.isatty())
 
 
+def log_to_terminal() -> None:
+    """Our own log lines from INFO, other libraries' from WARNING (the ONNX exporter tells hundreds of small things)."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for package in ("features", "training"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
 @dataclass(slots=True)
 class Timings:
     """Seconds and memory of a run's stages."""

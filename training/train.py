@@ -11,10 +11,11 @@ from pathlib import Path
 from features.adapters import load
 from features.bundle import Bundle, open_bundle, promote, write_bundle
 from features.schema import Dataset
+from training.checkpoint import save_towers
 from training.config import TrainConfig
 from training.dataset import item_texts, select_catalogue, sequences
 from training.package import write_files
-from training.progress import Timings
+from training.progress import Timings, log_to_terminal
 from training.recipes import RECIPES
 from training.scheme import fit_by_weeks
 from training.towers import fit_interest, fit_text, lay_foundation
@@ -22,8 +23,10 @@ from training.towers import fit_interest, fit_text, lay_foundation
 log = logging.getLogger("training.train")
 
 
-def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundles: Path, version: str) -> Bundle:
-    """Train on everything before `as_of` and write `bundles/version`.
+def train(
+    data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundles: Path, checkpoints: Path, version: str
+) -> Bundle:
+    """Train on everything before `as_of`; write `bundles/version`, and the torch weights to `checkpoints/version`.
 
     Raises:
         ValueError: if the data is too small for the configuration; the message says which part.
@@ -51,6 +54,7 @@ def train(data: Dataset, config: TrainConfig, as_of: datetime, seed: int, bundle
         "peak_memory_mb": timings.peak_memory_mb,
     }
     with write_bundle(bundles, version, facts) as root, timings.stage("bundle"):
+        save_towers(towers, checkpoints / version)
         write_files(root, data, items, foundation, towers, ranker.model_text, as_of)
     return open_bundle(bundles / version)
 
@@ -73,17 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--bundles", type=Path, default=Path("bundles"), help="where bundles live (default %(default)s)"
     )
+    parser.add_argument("--checkpoints", type=Path, default=Path("build/checkpoints"), help="torch weights")
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--version", help="the bundle's name (default: data, cutoff and the time of day)")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log_to_terminal()
 
     data = load(options.data, options.cache)
     week = options.cutoff_week or data.calendar.week_of(data.events["event_time"].max())  # type: ignore[arg-type]
     now = datetime.now(UTC)
     version = options.version or f"{data.name}-w{week}-{now:%Y%m%d%H%M%S}"
     as_of = data.calendar.week_end(week)
-    bundle = train(data, RECIPES[options.recipe](), as_of, options.seed, options.bundles, version)
+    bundle = train(data, RECIPES[options.recipe](), as_of, options.seed, options.bundles, options.checkpoints, version)
     promote(options.bundles, bundle.version, "training.train", now)
     log.info("promoted %s", bundle.root)
 

@@ -29,8 +29,8 @@ class ServiceSettings(BaseSettings):
     """Address to listen on."""
     bundles: Path = Path("bundles")
     """Folder with one folder per bundle and the pointer file `serving`."""
-    clock: Literal["bundle", "wall"] = "bundle"
-    """What "now" means: the bundle's `as_of` plus the time since the start, or the system's clock."""
+    clock: Literal["bundle", "wall", "as-of"] = "bundle"
+    """What "now" means: the bundle's `as_of` plus the time since the start, the system's clock, or `as_of` for ever."""
     reflection: bool = True
     """Let any gRPC client ask which services and messages there are."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

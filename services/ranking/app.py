@@ -43,6 +43,16 @@ UNSERVED_RANK = (
 )
 """Fields that this version refuses rather than ignores."""
 
+SERVED_PLACEMENTS = frozenset(
+    {
+        messages.PLACEMENT_RECOMMENDED_FOR_YOU,
+        messages.PLACEMENT_BUY_IT_AGAIN,
+        messages.PLACEMENT_SIMILAR_ITEMS,
+        messages.PLACEMENT_BEST_SELLERS,
+    }
+)
+"""Placements that Recommend fills; the others are refused."""
+
 _NO_DEADLINE_SECONDS = 5.0
 
 
@@ -93,6 +103,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         check(request)
         _refuse_other_tenants(request.tenant)
         refuse_unserved(request, UNSERVED_RECOMMEND)
+        _check_placement(request)
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
         trace = _trace(context)
@@ -144,17 +155,13 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         pipeline, count = self._pipeline, request.page_size or PAGE_SIZE_DEFAULT
         match request.placement:
             case messages.PLACEMENT_RECOMMENDED_FOR_YOU:
-                return await pipeline.recommended_for_you(request.user_id, trace)
+                return await pipeline.recommended_for_you(request.user_id, trace, context_rows)
             case messages.PLACEMENT_BUY_IT_AGAIN:
-                return await pipeline.buy_it_again(request.user_id, trace)
+                return await pipeline.buy_it_again(request.user_id, trace, context_rows)
             case messages.PLACEMENT_SIMILAR_ITEMS:
-                if not request.context_item_ids:
-                    raise InvalidField("context_item_ids", "is required for PLACEMENT_SIMILAR_ITEMS")
                 return pipeline.similar_items(context_rows, count, trace)
-            case messages.PLACEMENT_BEST_SELLERS:
-                return pipeline.best_sellers(count, trace)
-            case other:
-                raise NotServed(f"placement {messages.Placement.Name(other)}")
+            case _:  # the last one that _check_placement lets through
+                return pipeline.best_sellers(count, trace, context_rows)
 
     def _rows(self, item_ids: Sequence[str]) -> tuple[Rows, list[str]]:
         """Rows of the known ids, and the unknown ids, each in order and once."""
@@ -176,6 +183,13 @@ def registration(servicer: RecommendationServicer) -> Register:
 def _refuse_other_tenants(tenant: str) -> None:
     if tenant not in ("", DEFAULT_TENANT):
         raise NotServed("tenant")
+
+
+def _check_placement(request: messages.RecommendRequest) -> None:
+    if request.placement not in SERVED_PLACEMENTS:
+        raise NotServed("placement")
+    if request.placement == messages.PLACEMENT_SIMILAR_ITEMS and not request.context_item_ids:
+        raise InvalidField("context_item_ids", "is required for PLACEMENT_SIMILAR_ITEMS")
 
 
 def _trace(context: grpc.aio.ServicerContext[Any, Any]) -> Trace:

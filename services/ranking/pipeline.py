@@ -6,6 +6,7 @@ replaced by the next best thing and named in the answer; nothing behind this ser
 This module does not know gRPC or the API's messages (app), nor how order comes about (ordering).
 """
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class Users(Protocol):
 class Budgets:
     """The most each step outside this process may take, seconds."""
 
+    features: float = 0.05
     interest: float = 0.1
     retrieval: float = 0.05
 
@@ -99,24 +101,27 @@ class Pipeline:
     budgets: Budgets
     stale_after_us: int
 
-    async def recommended_for_you(self, user_id: str, trace: Trace) -> RankedList:
+    async def recommended_for_you(self, user_id: str, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
         """The ranker's list, or the popular one for a shopper nothing is known of."""
         model, limits = self.release.model, self.release.limits
         shopper = await self._shopper(user_id, trace)
         if not shopper.is_known:
-            return self.best_sellers(limits.total, trace)
+            if Degradation.USER_FEATURES_FALLBACK in trace.degradations:
+                trace.degradations.add(Degradation.POPULARITY_ONLY)
+            return self.best_sellers(limits.total, trace, excluded_rows)
         interest = await self._interest(shopper, trace)
-        near_rows = await self._near(shopper, interest, trace)
+        near_rows = await self._near(shopper, interest, excluded_rows, trace)
         with trace.stage("ranking"):
-            candidates = gather(model, shopper, near_rows, limits)
+            candidates = gather(model, shopper, near_rows, limits, excluded_rows)
             return rank(model, self.release.ranker, shopper, candidates, interest, self.clock.now_us())
 
-    async def buy_it_again(self, user_id: str, trace: Trace) -> RankedList:
+    async def buy_it_again(self, user_id: str, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
         shopper = await self._shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         with trace.stage("ranking"):
-            return buy_again(self.release.model, self.release.ranker, shopper, interest, self.clock.now_us())
+            now_us = self.clock.now_us()
+            return buy_again(self.release.model, self.release.ranker, shopper, interest, now_us, excluded_rows)
 
     async def rank(self, user_id: str, rows: Rows, trace: Trace) -> RankedList:
         """The given rows in the ranker's order; repeated rows keep their first place."""
@@ -134,10 +139,10 @@ class Pipeline:
         with trace.stage("retrieval"):
             return similar(self.release.model, context_rows, count)
 
-    def best_sellers(self, count: int, trace: Trace) -> RankedList:
+    def best_sellers(self, count: int, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
         """The most popular items."""
         with trace.stage("ranking"):
-            return popular(self.release.model, count)
+            return popular(self.release.model, count, excluded_rows)
 
     async def _shopper(self, user_id: str, trace: Trace) -> Shopper:
         row = None
@@ -146,9 +151,10 @@ class Pipeline:
         if user_id:
             with trace.stage("features"):
                 try:
-                    row = await self.users.read(user_id)
-                except StoreUnavailable:
-                    trace.degradations |= {Degradation.USER_FEATURES_FALLBACK, Degradation.POPULARITY_ONLY}
+                    async with asyncio.timeout(trace.at_most(self.budgets.features)):
+                        row = await self.users.read(user_id)
+                except (StoreUnavailable, TimeoutError):
+                    trace.degradations.add(Degradation.USER_FEATURES_FALLBACK)
         return resolve(row, self.release.model.items)
 
     async def _interest(self, shopper: Shopper, trace: Trace) -> Interest:
@@ -165,10 +171,10 @@ class Pipeline:
                 trace.degradations.add(Degradation.INTEREST_FALLBACK)
                 return fallback_interest(history)
 
-    async def _near(self, shopper: Shopper, interest: Interest, trace: Trace) -> Rows:
+    async def _near(self, shopper: Shopper, interest: Interest, excluded_rows: Rows, trace: Trace) -> Rows:
         if not interest.vectors.any():
             return NO_ROWS
-        count, left_out = near_query(shopper, self.release.limits)
+        count, left_out = near_query(shopper, self.release.limits, excluded_rows)
         with trace.stage("retrieval"):
             try:
                 limit = trace.at_most(self.budgets.retrieval)

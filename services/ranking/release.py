@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from features import bundle as files
-from features.bundle import open_bundle, serving_path
+from features.bundle import Bundle, BundleError, open_bundle, serving_path
 from services.common.towers import TowerModels
 from services.ranking.ordering import CandidateLimits, OrderingModel, Ranker, open_model
 
@@ -36,7 +36,22 @@ def open_release(bundles: Path) -> Release:
         version=bundle.version,
         as_of=bundle.as_of,
         model=open_model(bundle),
-        ranker=Ranker.load(bundle.path(files.RANKER)),
-        limits=CandidateLimits(**bundle.manifest["config"]["candidates"]),
+        ranker=_ranker(bundle),
+        limits=_limits(bundle),
         towers=TowerModels.of_version(bundle.version),
     )
+
+
+def _ranker(bundle: Bundle) -> Ranker:
+    path = bundle.path(files.RANKER)
+    try:
+        return Ranker.load(path)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _limits(bundle: Bundle) -> CandidateLimits:
+    try:
+        return CandidateLimits(**bundle.manifest["config"]["candidates"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{bundle.root / files.MANIFEST}: config.candidates: {error!r}") from error

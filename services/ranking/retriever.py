@@ -13,6 +13,13 @@ from features.vocab import Rows
 from services.ranking.ordering import best_over_interests
 from services.retrieval.index import Index
 
+_CHANNEL_OPTIONS = [
+    # A restarted server is found within a second; gRPC's own back-off would grow to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
 
 class RetrieverUnavailable(Exception):  # noqa: N818 - named for the state, as gRPC's UNAVAILABLE
     """The retrieval service did not answer, or holds another bundle."""
@@ -52,7 +59,7 @@ class RemoteRetriever:
 
     def __init__(self, address: str, bundle_version: str) -> None:
         """Connect to `address` on first use; call in the event loop that uses it."""
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = grpc.aio.insecure_channel(address, _CHANNEL_OPTIONS)
         self._stub = stubs.RetrievalServiceStub(self._channel)
         self._bundle_version = bundle_version
 
@@ -68,8 +75,10 @@ class RemoteRetriever:
             reply = await self._stub.Search(request, timeout=timeout_seconds)
         except grpc.aio.AioRpcError as error:
             raise RetrieverUnavailable(f"{error.code().name}: {error.details()}") from error
-        rows = np.concatenate([np.array(found.rows, dtype=np.int32) for found in reply.neighbors])
-        scores = np.concatenate([np.array(found.scores, dtype=np.float32) for found in reply.neighbors])
+        rows = np.array([row for found in reply.neighbors for row in found.rows], dtype=np.int32)
+        scores = np.array([score for found in reply.neighbors for score in found.scores], dtype=np.float32)
+        if rows.size != scores.size:
+            raise RetrieverUnavailable(f"bad answer: {rows.size} rows, {scores.size} scores")
         return best_over_interests(rows, scores, count)
 
     async def close(self) -> None:

@@ -40,7 +40,9 @@ async def assembled(
         retriever=remote or LocalRetriever(release.model.index),
         clock=open_clock(settings.clock, release.as_of),
         budgets=Budgets(
-            interest=settings.interest_timeout_ms / 1000.0, retrieval=settings.retrieval_timeout_ms / 1000.0
+            features=settings.features_timeout_ms / 1000.0,
+            interest=settings.interest_timeout_ms / 1000.0,
+            retrieval=settings.retrieval_timeout_ms / 1000.0,
         ),
         stale_after_us=int(settings.stale_after_days * _DAY_US),
     )

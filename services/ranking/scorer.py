@@ -16,11 +16,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from features.spec import HISTORY_LENGTH
-from services.common.towers import MAX_BATCH_SIZE, VECTOR_WIDTH, TowerModels
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from services.common.towers import MAX_BATCH_SIZE, VECTOR_WIDTH, FloatArray, IntArray, TowerModels, pad_history
 
 _CHANNEL_OPTIONS = [
     # A restarted server is found within a second; gRPC's own back-off would grow to two minutes.
@@ -61,7 +57,7 @@ class Scorer(Protocol):
             timeout_seconds: How long to wait at most.
 
         Returns:
-            [K, 128] vectors of length one.
+            [K, 128], K as in the bundle; an interest score is the largest dot product with an item vector.
 
         Raises:
             ScorerUnavailable: No answer in time, or none at all.
@@ -151,45 +147,15 @@ class TritonScorer:
         with _one_error():
             result = await self._client.infer(model, inputs, client_timeout=timeout_seconds)
         vectors: FloatArray | None = result.as_numpy(output)
-        batch_size = inputs[0].shape()[0]
-        if vectors is None or vectors.shape[:1] + vectors.shape[-1:] != (batch_size, VECTOR_WIDTH):
+        if (
+            vectors is None
+            or not vectors.size
+            or (len(vectors), vectors.shape[-1]) != (inputs[0].shape()[0], VECTOR_WIDTH)
+        ):
             raise ScorerUnavailable("bad_answer", f"{model}: {output} {None if vectors is None else vectors.shape}")
         if not np.isfinite(vectors).all():
             raise ScorerUnavailable("bad_answer", f"{model}: {output} is not finite")
         return vectors
-
-
-def pad_history(
-    history_vectors: FloatArray, event_types: IntArray, ages_days: FloatArray
-) -> tuple[FloatArray, IntArray, FloatArray]:
-    """The newest 50 positions of a history, padded at the left with zeros.
-
-    Args:
-        history_vectors: [T, 128], oldest first, T ≥ 1.
-        event_types: [T].
-        ages_days: [T].
-
-    Returns:
-        [50, 128], [50] and [50].
-
-    Raises:
-        ValueError: T is 0 or not the same in all three, or the vectors are not 128 wide.
-    """
-    length = len(history_vectors)
-    if (
-        length == 0
-        or history_vectors.shape != (length, VECTOR_WIDTH)
-        or not len(event_types) == len(ages_days) == length
-    ):
-        shapes = f"{history_vectors.shape}, {event_types.shape} and {ages_days.shape}"
-        raise ValueError(f"history_vectors, event_types and ages_days must be [T, {VECTOR_WIDTH}], [T], [T]: {shapes}")
-    kept = min(length, HISTORY_LENGTH)
-    vectors = np.zeros((HISTORY_LENGTH, VECTOR_WIDTH), np.float32)
-    types = np.zeros(HISTORY_LENGTH, np.int64)
-    ages = np.zeros(HISTORY_LENGTH, np.float32)
-    for padded, values in ((vectors, history_vectors), (types, event_types), (ages, ages_days)):
-        padded[-kept:] = values[-kept:]
-    return vectors, types, ages
 
 
 def _tensor(name: str, values: npt.NDArray[Any], datatype: str) -> InferInput:

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
-from services.common.towers import TowerModels
-from services.ranking.scorer import FloatArray, ScorerUnavailable, TritonScorer
+from services.common.towers import FloatArray, TowerModels
+from services.ranking.scorer import ScorerUnavailable, TritonScorer
 from services.triton.repository import build_repository
 from tests.contracts.test_scorer import History, a_history
 from tests.fakes import FakeScorer
@@ -63,7 +63,7 @@ async def test_histories_of_all_lengths_at_once_have_the_interests_that_onnx_run
     found = await asyncio.gather(*(ask(triton_scorer, history) for history in histories))
     expected = [await ask(tiny_triton.oracle, history) for history in histories]
     np.testing.assert_allclose(np.stack(found), np.stack(expected), atol=1e-5)
-    assert runs(tiny_triton) - runs_before < len(histories) / 2, "requests were not batched"
+    assert runs(tiny_triton) - runs_before < len(histories), "no two requests were batched"
 
 
 async def test_an_answer_that_comes_too_late_is_an_error_in_time_and_the_next_one_is_right(

@@ -62,18 +62,19 @@ def open_model(bundle: Bundle) -> OrderingModel:
     Raises:
         BundleError: if the files do not fit each other; the message names the file.
     """
-    items = item_columns(pl.read_parquet(bundle.path(files.ITEMS)), pl.read_parquet(bundle.path(files.ITEM_COLUMNS)))
+    table = pl.read_parquet(bundle.path(files.ITEMS))
+    try:
+        items = item_columns(table, pl.read_parquet(bundle.path(files.ITEM_COLUMNS)))
+        index = Index.load(bundle.path(files.INDEX))
+    except ValueError as error:
+        raise BundleError(f"{bundle.root}: {error}") from error
     vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
     popular = np.load(bundle.path(files.POPULARITY), allow_pickle=False)
-    for name, count in ((files.ITEM_VECTORS, vectors.shape[0]), (files.POPULARITY, popular.size)):
-        if count != len(items.vocabulary):
-            raise BundleError(f"{bundle.root / name}: {count} items, {files.ITEMS} has {len(items.vocabulary)}")
-    return OrderingModel.assemble(
-        items=items,
-        vectors=vectors,
-        index=Index.load(bundle.path(files.INDEX)),
-        popular_rows=popular,
-    )
+    counts = {files.ITEM_VECTORS: len(vectors), files.POPULARITY: len(popular), files.INDEX: index.row_count}
+    for name, count in counts.items():
+        if count != table.height:
+            raise BundleError(f"{bundle.root / name}: {count} items, {files.ITEMS} has {table.height}")
+    return OrderingModel.assemble(items=items, vectors=vectors, index=index, popular_rows=popular)
 
 
 def _by_leaf(items: ItemColumns, popular_rows: Rows) -> list[Rows]:

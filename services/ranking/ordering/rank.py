@@ -67,9 +67,17 @@ def similar(model: OrderingModel, context_rows: Rows, count: int) -> RankedList:
     return RankedList(rows, scores, np.zeros_like(scores), _filled(rows, Source.SIMILAR))
 
 
-def buy_again(model: OrderingModel, ranker: Ranker, shopper: Shopper, interest: Interest, now_us: int) -> RankedList:
+def buy_again(
+    model: OrderingModel,
+    ranker: Ranker,
+    shopper: Shopper,
+    interest: Interest,
+    now_us: int,
+    excluded_rows: Rows = NO_ROWS,
+) -> RankedList:
     """What the shopper has had before, in the ranker's order."""
-    again = Candidates(shopper.repeat_rows, _filled(shopper.repeat_rows, Source.BUY_AGAIN))
+    rows = shopper.repeat_rows[~np.isin(shopper.repeat_rows, excluded_rows)]
+    again = Candidates(rows, _filled(rows, Source.BUY_AGAIN))
     return rank(model, ranker, shopper, again, interest, now_us)
 
 

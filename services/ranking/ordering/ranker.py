@@ -18,9 +18,12 @@ class Ranker:
         """Load from LightGBM's text format.
 
         Raises:
-            ValueError: if the model was trained on other columns, naming the first that differs.
+            ValueError: if the text is no model, or one of other columns, naming the first that differs.
         """
-        self._booster = lightgbm.Booster(model_str=model_text, params={"num_threads": 1, "verbosity": -1})
+        try:
+            self._booster = lightgbm.Booster(model_str=model_text)
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"ranker: {error}") from error
         names = self._booster.feature_name()
         for position, (found, expected) in enumerate(zip(names, spec.MATRIX_COLUMNS, strict=False)):
             if found != expected:

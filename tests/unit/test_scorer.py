@@ -1,0 +1,52 @@
+"""Answers that Triton gives without an error and that are none."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from services.common.towers import TowerModels
+from services.ranking.scorer import ScorerUnavailable, TritonScorer
+
+FAULTY: dict[str, npt.NDArray[Any] | None] = {
+    "missing": None,
+    "empty, as with numpy 2 in Triton's environment": np.empty(0, np.float32),
+    "no interests": np.empty((1, 0, 128), np.float32),
+    "another width": np.ones((1, 2, 64), np.float32),
+    "another batch": np.ones((2, 2, 128), np.float32),
+    "not a number": np.full((1, 2, 128), np.nan, np.float32),
+}
+
+
+@dataclass(frozen=True)
+class AnsweringClient:
+    """Stands in for the client and for its result."""
+
+    answer: npt.NDArray[Any] | None
+
+    async def infer(self, *_arguments: Any, **_options: Any) -> "AnsweringClient":
+        return self
+
+    def as_numpy(self, _name: str) -> npt.NDArray[Any] | None:
+        return self.answer
+
+
+async def ask(answer: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    scorer = TritonScorer("nowhere:1", TowerModels.of_version("1"), AnsweringClient(answer))
+    history = (np.ones((3, 128), np.float32), np.ones(3, np.int64), np.ones(3, np.float32))
+    return await scorer.interest_vectors(*history, timeout_seconds=1.0)
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+async def test_a_faulty_answer_counts_as_none(fault: str) -> None:
+    with pytest.raises(ScorerUnavailable) as caught:
+        await ask(FAULTY[fault])
+    assert caught.value.reason == "bad_answer"
+    assert "interest_tower_1: interest_vectors" in str(caught.value)
+
+
+async def test_a_sound_answer_is_passed_on() -> None:
+    answer = np.arange(256, dtype=np.float32).reshape(1, 2, 128)
+    assert (await ask(answer) == answer[0]).all()
