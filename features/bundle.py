@@ -1,8 +1,8 @@
 """The bundle: everything one training run hands to serving, as plain files under `bundles/<version>/`.
 
 Choices:
-- The manifest is written last and holds the sha256 of every file: a directory without one is not a bundle, and
-  opening reads every byte once, so a torn copy or a flipped bit is refused by the file's name.
+- The manifest is written last and holds the sha256 of every file and of its own text: a directory without one is not
+  a bundle, and opening reads every byte once, so a torn copy or a flipped bit is refused by the file's name.
 - No pickles: ONNX, Parquet, NumPy arrays without objects, LightGBM's and FAISS's own formats, JSON.
 - The pointer `bundles/serving` names the serving version; it moves by an atomic rename and every move is a line in
   `serving.log`.
@@ -13,6 +13,7 @@ This module does not know how any of the files is made or used.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +56,11 @@ FILES = (
 """What every bundle holds besides its manifest; more files (reports) are allowed and checked alike."""
 
 
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TAKEN = ("serving", "serving.log")
+_KEYS = {"format", "version", "as_of", "sha256", "feature_fingerprint", "manifest_sha256"}
+
+
 class BundleError(Exception):
     """A bundle that must not be served; the message names the file and what is wrong with it."""
 
@@ -93,14 +99,16 @@ def write_bundle(bundles: Path, version: str, facts: Mapping[str, Any]) -> Itera
 
     Args:
         bundles: The directory of all bundles.
-        version: The new bundle's name; letters, digits, `.`, `-`, `_`.
+        version: The new bundle's name; letters, digits, `.`, `-`, `_`, beginning with a letter or digit.
         facts: What the manifest says besides versions and hashes: `as_of` (ISO, UTC), metrics, data window, git
             commit, …
 
     Raises:
-        BundleError: if the version exists already or a required file was not written.
+        BundleError: if the version exists already or is no such name, or a required file was not written.
     """
     final = bundles / version
+    if not _VERSION.fullmatch(version) or version in _TAKEN:
+        raise BundleError(f"{final}: {version!r} cannot be a version")
     if final.exists():
         raise BundleError(f"{final}: exists already; a bundle is never overwritten")
     draft = bundles / f".{version}.{os.getpid()}"
@@ -117,7 +125,7 @@ def write_bundle(bundles: Path, version: str, facts: Mapping[str, Any]) -> Itera
             "feature_fingerprint": spec.fingerprint(),
             "sha256": {name: _sha256(draft / name) for name in _listing(draft)},
         }
-        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        (draft / MANIFEST).write_text(_sealed(manifest))
         draft.rename(final)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -136,8 +144,6 @@ def open_bundle(root: Path) -> Bundle:
             altered, or the bundle was made with other feature definitions than this code has.
     """
     manifest = _read_manifest(root)
-    if manifest.get("format") != FORMAT:
-        raise BundleError(f"{root / MANIFEST}: format {manifest.get('format')}, this reader understands {FORMAT}")
     listed, present = set(manifest["sha256"]), set(_listing(root))
     for name in sorted(listed ^ present):
         raise BundleError(f"{root / name}: {'missing' if name in listed else 'not in the manifest'}")
@@ -189,14 +195,30 @@ def promote(bundles: Path, version: str, reason: str, now: datetime) -> None:
 def _read_manifest(root: Path) -> dict[str, Any]:
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        text = path.read_bytes().decode()
+        manifest = json.loads(text)
     except FileNotFoundError:
         raise BundleError(f"{path}: missing; not a bundle, or one whose writing was interrupted") from None
     except ValueError as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
-    if not isinstance(manifest, dict) or not {"version", "as_of", "sha256", "feature_fingerprint"} <= manifest.keys():
-        raise BundleError(f"{path}: lacks one of version, as_of, sha256, feature_fingerprint")
+    if not isinstance(manifest, dict) or not manifest.keys() >= _KEYS:
+        raise BundleError(f"{path}: lacks one of {', '.join(sorted(_KEYS))}")
+    if manifest["format"] != FORMAT:
+        raise BundleError(f"{path}: format {manifest['format']}, this reader understands {FORMAT}")
+    if text != _sealed(manifest):
+        raise BundleError(f"{path}: differs from what was written; the file was altered or torn")
     return manifest
+
+
+def _sealed(manifest: Mapping[str, Any]) -> str:
+    """The manifest's text, with the sha256 of all of it but that line under `manifest_sha256`."""
+    facts = json.loads(json.dumps({**manifest, "manifest_sha256": ""}))
+    facts["manifest_sha256"] = hashlib.sha256(_text(facts).encode()).hexdigest()
+    return _text(facts)
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=2, sort_keys=True) + "\n"
 
 
 def _require(draft: Path, final: Path) -> None:

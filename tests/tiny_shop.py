@@ -5,8 +5,7 @@ their history. The ranker is a real LightGBM model whose score rises with the in
 shopper had the item, and depends on little else. Shoppers' rows hold items of the shop and a few that it has no more.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ class TinyShop:
     """`item_id` and the ITEM_FEATURES."""
     vectors: Floats
     """float32 [N, 128] of length one, each number exact in float16."""
-    ranker_text: str
+    ranker_text: str = field(repr=False)
 
     def model(self) -> OrderingModel:
         """What `open_model` makes of the shop's bundle."""
@@ -73,9 +72,7 @@ def tiny_shop(seed: int, item_count: int = 40) -> TinyShop:
     """A shop; same seed, same shop."""
     rng = np.random.default_rng(seed)
     kinds = rng.integers(0, len(CATEGORIES), item_count)
-    items = pl.DataFrame(
-        [_item(row, CATEGORIES[kind]) for row, kind in enumerate(kinds)], schema=ITEMS, orient="row"
-    )
+    items = pl.DataFrame([_item(row, CATEGORIES[kind]) for row, kind in enumerate(kinds)], schema=ITEMS, orient="row")
     numbers = {feature.name: rng.gamma(2.0, 1.0, item_count).astype(np.float32) for feature in spec.ITEM_FEATURES}
     centres = rng.standard_normal((len(CATEGORIES), VECTOR_WIDTH))
     vectors = centres[kinds] + 0.7 * rng.standard_normal((item_count, VECTOR_WIDTH))

@@ -1,4 +1,5 @@
-"""The towers' torch weights, beside the bundle that was exported from them. Plain safetensors, no pickles; serving never reads them."""
+"""The towers' torch weights, beside the bundle that was exported from them. Plain safetensors, no pickles; serving
+never reads them."""
 
 from pathlib import Path
 

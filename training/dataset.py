@@ -13,7 +13,7 @@ import polars as pl
 from features import spec
 from features.schema import Dataset
 from features.transforms import known_events
-from features.vocab import Rows, Vocabulary
+from features.vocab import Rows
 
 Ints = npt.NDArray[np.int64]
 _DAY_US = 86_400_000_000
@@ -71,24 +71,39 @@ class Sequences:
     item_count: int
 
 
+def row_of_item(items: pl.DataFrame) -> pl.DataFrame:
+    """`item_id` and its `row` (Int32) in the catalogue."""
+    return items.select("item_id", row=pl.int_range(pl.len(), dtype=pl.Int32))
+
+
 def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
     """Events with the catalogue's items before `as_of`, as arrays."""
-    vocabulary = Vocabulary(items["item_id"])
-    known = known_events(data.events, as_of).join(
-        items.select("item_id"), on="item_id", how="semi", maintain_order="left"
+    session = pl.struct("user_id", pl.coalesce("session_id", pl.col("event_time").dt.date().cast(pl.String)))
+    known = (
+        known_events(data.events, as_of)
+        .lazy()
+        .join(row_of_item(items).lazy(), on="item_id")
+        .sort("user_id", "event_time", "event_id")
+        .select(
+            "row",
+            "weight",
+            user=pl.col("user_id").rle_id(),
+            session=session.rank("dense").cast(pl.Int64),
+            event_type=pl.col("event_type").replace_strict(spec.EVENT_CODES, return_dtype=pl.Int64),
+            time_us=pl.col("event_time").dt.timestamp("us"),
+        )
+        .collect()
     )
-    session = pl.coalesce("session_id", pl.col("event_time").dt.date().cast(pl.String))
-    known = known.with_columns(session=session).sort("user_id", "event_time", "event_id", maintain_order=True)
-    rows = vocabulary.rows(known["item_id"].to_list())
-    _, first = np.unique(known["user_id"].to_numpy(), return_index=True)
+    rows = known["row"].to_numpy()
+    _, first = np.unique(known["user"].to_numpy(), return_index=True)
     return Sequences(
-        starts=np.append(np.sort(first), known.height).astype(np.int64),
+        starts=np.append(first, known.height).astype(np.int64),
         rows=rows,
-        event_types=known["event_type"].replace_strict(spec.EVENT_CODES, return_dtype=pl.Int64).to_numpy(),
-        times_us=known["event_time"].dt.timestamp("us").to_numpy(),
-        sessions=known.select(pl.struct("user_id", "session").rank("dense").cast(pl.Int64)).to_series().to_numpy(),
-        counts=np.bincount(rows, weights=known["weight"].to_numpy(), minlength=len(vocabulary)).astype(np.float64),
-        item_count=len(vocabulary),
+        event_types=known["event_type"].to_numpy(),
+        times_us=known["time_us"].to_numpy(),
+        sessions=known["session"].to_numpy(),
+        counts=np.bincount(rows, known["weight"].to_numpy(), items.height).astype(np.float64),
+        item_count=items.height,
     )
 
 

@@ -1,6 +1,8 @@
-"""Evaluation of a bundle on the weeks after its cutoff: `python -m training.evaluate --data complete-journey --out report.json`.
+"""Evaluation of a bundle on the weeks after its cutoff: `python -m training.evaluate --data complete-journey --out
+report.json`.
 
-Full ranking of what a request would have been answered, with the towers, index, columns and ranker read from the bundle's own files.
+Full ranking of what a request would have been answered, with the towers, index, columns and ranker read from the
+bundle's own files.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from features.schema import Dataset
 from features.transforms import item_features, known_events, user_features
 from features.vocab import Rows
 from services.ranking.ordering import Interest, fallback_interest
-from training.dataset import Ints
+from training.dataset import Ints, row_of_item
 
 InterestRun: TypeAlias = Callable[[Floats, Ints, Floats], Floats]
 """History vectors [B, T, D], event types [B, T], ages in days [B, T] → interest vectors [B, K, D]."""
@@ -53,31 +53,33 @@ def open_window(data: Dataset, items: pl.DataFrame, as_of: datetime, weeks: int)
     known = known_events(data.events, as_of)
     columns = item_columns(items, item_features(known, items, data.promotions, as_of))
     ahead = known_events(data.events, as_of + timedelta(weeks=weeks)).filter(pl.col("event_time") >= as_of)
-    truth, seen = _rows_by_user(ahead, columns), _rows_by_user(known, columns)
-    stored = {
-        row["user_id"]: row for row in user_features(known, items).iter_rows(named=True) if row["user_id"] in truth
+    truth, seen = _rows_by_user(ahead, items), _rows_by_user(known, items)
+    shoppers = {
+        row["user_id"]: resolve(row, columns)
+        for row in user_features(known, items).iter_rows(named=True)
+        if row["user_id"] in truth
     }
-    nothing = np.empty(0, dtype=np.int32)
+    unknown, nothing = resolve(None, columns), np.empty(0, dtype=np.int32)
     return Window(
         now_us=to_us(as_of),
         items=columns,
         queries=[
-            Query(user, resolve(stored.get(user), columns), rows, seen.get(user, nothing))
-            for user, rows in truth.items()
+            Query(user, shoppers.get(user, unknown), rows, seen.get(user, nothing)) for user, rows in truth.items()
         ],
     )
 
 
-def _rows_by_user(events: pl.DataFrame, columns: ItemColumns) -> dict[str, Rows]:
+def _rows_by_user(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, Rows]:
     """Distinct catalogue rows of each shopper, sorted; shoppers in id order."""
-    rows = columns.vocabulary.rows(events["item_id"].to_list())
     grouped = (
-        events.select("user_id", row=pl.Series(rows))
-        .filter(pl.col("row") >= 0)
+        events.lazy()
+        .join(row_of_item(items).lazy(), on="item_id")
+        .select("user_id", "row")
         .unique()
         .sort("user_id", "row")
         .group_by("user_id", maintain_order=True)
         .agg("row")
+        .collect()
     )
     return {user: np.array(found, dtype=np.int32) for user, found in grouped.iter_rows()}
 

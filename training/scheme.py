@@ -20,7 +20,7 @@ from training.evaluation import Comparison, Scores, compare
 from training.export import torch_interest_run
 from training.progress import Timings
 from training.queries import Window, interests_of, open_window
-from training.ranker import fit_ranker, joined, ranker_rows, tree_count
+from training.ranker import RankerRows, fit_ranker, joined, ranker_rows, tree_count
 from training.towers import FittedText, Foundation, Towers, fit_interest, fit_text
 
 
@@ -53,17 +53,15 @@ def fit_by_weeks(
         towers = fit_interest(text, before, config, seed)
     rng = np.random.default_rng(seed)
     with timings.stage("ranker rows"):
-        asked = [_asked(data, items, towers, instant, config) for instant in (start, middle)]
-        first, second = (
-            ranker_rows(part.model, part.window, part.interests, config.candidates, config.ranker, rng)
-            for part in asked
-        )
+        first = _rows(_asked(data, items, towers, start, config), config, rng)
+        asked = _asked(data, items, towers, middle, config)
+        second = _rows(asked, config, rng)
     with timings.stage("ranker"):
         probe = fit_ranker(first, second, config.ranker, seed, config.ranker.max_trees)
         trees = tree_count(probe)
         model_text = fit_ranker(joined(first, second), None, config.ranker, seed, trees)
     with timings.stage("validation"):
-        validation = _validate(data, asked[1], Ranker(probe), config, middle, seed)
+        validation = _validate(data, asked, Ranker(probe), config, middle, seed)
     return FittedRanker(model_text, trees, text, validation)
 
 
@@ -81,6 +79,10 @@ def _asked(data: Dataset, items: pl.DataFrame, towers: Towers, instant: datetime
     vectors, shoppers = towers.vectors, [query.shopper for query in window.queries]
     model = OrderingModel.assemble(window.items, vectors, build_index(vectors), popular_rows(window.items))
     return _Asked(window, model, interests_of(torch_interest_run(towers.interest), vectors, shoppers, window.now_us))
+
+
+def _rows(asked: _Asked, config: TrainConfig, rng: np.random.Generator) -> RankerRows:
+    return ranker_rows(asked.model, asked.window, asked.interests, config.candidates, config.ranker, rng)
 
 
 def _validate(

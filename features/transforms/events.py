@@ -20,6 +20,8 @@ def category_name(depth: int | None = None) -> pl.Expr:
     path = pl.col("category") if depth is None else pl.col("category").list.head(depth)
     return path.list.join(" > ")
 
+_READ = ("user_id", "item_id", "event_id", "event_type", "event_time", "price", "session_id")
+
 
 def known_events(events: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     """Events strictly before `as_of` that say something about taste, with their `weight`, oldest first.
@@ -29,15 +31,17 @@ def known_events(events: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
         as_of: Aware UTC instant.
 
     Returns:
-        The same columns plus `weight` (float64), sorted by time then event id.
+        The columns that features are made of, and `weight` (float64), sorted by time then event id.
     """
     weights = {name: spec.EVENT_WEIGHTS.get(name, 0.0) for name in spec.EVENT_TYPES}
     weight = pl.col("event_type").replace_strict(weights, default=0.0, return_dtype=pl.Float64)
     return (
-        events.filter(pl.col("event_time") < as_of)
-        .with_columns(weight.alias("weight"))
+        events.lazy()
+        .filter(pl.col("event_time") < as_of)
+        .select(*_READ, weight=weight)
         .filter(pl.col("weight") > 0)
         .sort("event_time", "event_id")
+        .collect()
     )
 
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry  # noqa: E402
 from features.bundle import BundleError  # noqa: E402
 from services.common.server import serve  # noqa: E402
 from services.common.settings import SettingsError  # noqa: E402
+from services.common.telemetry import configure_logging  # noqa: E402
 from services.ranking.app import registration  # noqa: E402
 from services.ranking.release import Release, open_release  # noqa: E402
 from services.ranking.root import assembled  # noqa: E402
@@ -22,6 +23,7 @@ def main() -> None:
     """Reads the settings, opens the bundle, serves; ends with status 1 and a sentence when one of these fails."""
     try:
         settings = RankingSettings.read()
+        configure_logging(settings.log_level)  # before `serve` does: waiting for the back ends is logged, too
         release = open_release(settings.bundles)
     except (SettingsError, BundleError, ValueError) as error:
         sys.exit(f"ranking: {error}")

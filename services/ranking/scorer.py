@@ -101,14 +101,14 @@ class TritonScorer:
             _tensor("event_types", types[np.newaxis], "INT64"),
             _tensor("ages_days", ages[np.newaxis], "FP32"),
         ]
-        answer = await self._infer(self._models.interest, inputs, "interest_vectors", timeout_seconds)
+        answer = await self._infer(self._models.interest, inputs, "interest_vectors", 3, timeout_seconds)
         interests: FloatArray = answer[0]
         return interests
 
     async def text_vectors(self, texts: list[str], timeout_seconds: float) -> FloatArray:
         """See `Scorer.text_vectors`; more than 64 texts become several requests under one deadline."""
         chunks = [texts[start : start + MAX_BATCH_SIZE] for start in range(0, len(texts), MAX_BATCH_SIZE)]
-        requests = (self._infer(self._models.text, [_strings(chunk)], "vector", timeout_seconds) for chunk in chunks)
+        requests = (self._infer(self._models.text, [_strings(chunk)], "vector", 2, timeout_seconds) for chunk in chunks)
         return np.concatenate([np.empty((0, VECTOR_WIDTH), np.float32), *await asyncio.gather(*requests)])
 
     async def ready(self, timeout_seconds: float = 1.0) -> bool:
@@ -143,19 +143,28 @@ class TritonScorer:
         """Close the connection, for the scorers of all releases."""
         await self._client.close()
 
-    async def _infer(self, model: str, inputs: list[InferInput], output: str, timeout_seconds: float) -> FloatArray:
+    async def _infer(
+        self, model: str, inputs: list[InferInput], output: str, dimensions: int, timeout_seconds: float
+    ) -> FloatArray:
         with _one_error():
             result = await self._client.infer(model, inputs, client_timeout=timeout_seconds)
-        vectors: FloatArray | None = result.as_numpy(output)
-        if (
-            vectors is None
-            or not vectors.size
-            or (len(vectors), vectors.shape[-1]) != (inputs[0].shape()[0], VECTOR_WIDTH)
-        ):
-            raise ScorerUnavailable("bad_answer", f"{model}: {output} {None if vectors is None else vectors.shape}")
-        if not np.isfinite(vectors).all():
-            raise ScorerUnavailable("bad_answer", f"{model}: {output} is not finite")
-        return vectors
+        try:
+            return _sound(result.as_numpy(output), inputs[0].shape()[0], dimensions)
+        except ValueError as error:
+            raise ScorerUnavailable("bad_answer", f"{model}: {output}: {error}") from error
+
+
+def _sound(vectors: npt.NDArray[Any] | None, batch_size: int, dimensions: int) -> FloatArray:
+    """The answer, if it is finite vectors, one or more for each entry of the batch; else ValueError."""
+    if vectors is None:
+        raise ValueError("missing")
+    ends = (*vectors.shape[:1], *vectors.shape[-1:])
+    fits = vectors.ndim == dimensions and ends == (batch_size, VECTOR_WIDTH) and vectors.size
+    if not fits or vectors.dtype != np.float32:
+        raise ValueError(f"{vectors.dtype} {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise ValueError("not finite")
+    return vectors
 
 
 def _tensor(name: str, values: npt.NDArray[Any], datatype: str) -> InferInput:

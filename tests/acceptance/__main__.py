@@ -1,7 +1,7 @@
 """`make accept AREA=chain [LINE=n]`: measures what an area promises, at full size, and writes build/accept-AREA.json.
 
-Lines that were measured before are kept, so an interrupted run goes on where it stopped; delete the file to start afresh. A line asked
-for by number is always measured anew. Exit status 1 when a figure misses its bound.
+Lines that were measured before are kept, so an interrupted run goes on where it stopped; delete the file to start
+afresh. A line asked for by number is always measured anew. Exit status 1 when a figure misses its bound.
 """
 
 import argparse

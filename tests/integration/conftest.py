@@ -14,6 +14,7 @@ from services.ranking.scorer import TritonScorer
 from services.triton.embedded import EmbeddedTriton, start_triton
 from services.triton.repository import build_repository
 from tests.fakes import FakeScorer
+from tests.integration.tiny_service import RunningService, TinyShopOnDisk, running_service
 from tests.tiny_bundle import write_tiny_bundle
 
 REPOSITORY_ROOT = Path(__file__).parents[2]
@@ -56,3 +57,19 @@ def valkey_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     with start_valkey(ValkeyConfig(tmp_path_factory.mktemp("valkey"), port, append_only=False)):
         yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def served_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShopOnDisk]:
+    """The tiny shop with a real Valkey that holds its shoppers and a real Triton, which all tests leave alone."""
+    shop = TinyShopOnDisk(tmp_path_factory.mktemp("shop"))
+    with shop.start_valkey(), shop.start_triton(TRITON_VENV):
+        shop.materialise()
+        yield shop
+
+
+@pytest.fixture(scope="session")
+async def ranking(served_shop: TinyShopOnDisk) -> AsyncIterator[RunningService]:
+    """The ranking service over that shop, assembled as in its own process."""
+    async with running_service(served_shop.settings(), served_shop.release) as running:
+        yield running

@@ -1,5 +1,7 @@
 """What several unit tests stand on."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from services.ranking.ordering import OrderingModel
@@ -16,3 +18,14 @@ def shop() -> TinyShop:
 def model(shop: TinyShop) -> OrderingModel:
     """Its bundle in memory."""
     return shop.model()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch without a thread pool: on tiny tensors its threads only wait for each other."""
+    import torch  # noqa: PLC0415 - takes seconds, and most tests do without
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)

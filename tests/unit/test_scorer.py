@@ -17,6 +17,10 @@ FAULTY: dict[str, npt.NDArray[Any] | None] = {
     "another width": np.ones((1, 2, 64), np.float32),
     "another batch": np.ones((2, 2, 128), np.float32),
     "not a number": np.full((1, 2, 128), np.nan, np.float32),
+    "no dimension for the interests": np.ones((1, 128), np.float32),
+    "no dimensions": np.ones((), np.float32),
+    "another type": np.ones((1, 2, 128), np.float64),
+    "text": np.full((1, 2, 128), b"1", np.object_),
 }
 
 
@@ -45,6 +49,15 @@ async def test_a_faulty_answer_counts_as_none(fault: str) -> None:
         await ask(FAULTY[fault])
     assert caught.value.reason == "bad_answer"
     assert "interest_tower_1: interest_vectors" in str(caught.value)
+
+
+async def test_an_answer_whose_bytes_do_not_fit_its_shape_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_numpy(_client: AnsweringClient, _name: str) -> npt.NDArray[Any]:
+        return np.ones(3, np.float32).reshape(1, 2, 128)
+
+    monkeypatch.setattr(AnsweringClient, "as_numpy", as_numpy)
+    with pytest.raises(ScorerUnavailable, match="bad_answer: interest_tower_1: interest_vectors: cannot reshape"):
+        await ask(None)
 
 
 async def test_a_sound_answer_is_passed_on() -> None:

@@ -1,0 +1,266 @@
+"""The ranker's matrix against an oracle that fills one cell at a time, and against a golden one on disk."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from features import spec
+from features.encode import ItemColumns, Shopper, encode, history_ages_days, item_columns, resolve
+from features.offline import polars_type
+from features.schema import ITEMS
+from tests.shop import DAY_US, day_us, item, items
+from tests.strategies import unhurried
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "encode.json"
+PATHS = (("Dairy", "Milk", "Oat milk"), ("Dairy", "Milk", "Fresh milk"), ("Dairy", "Cheese"), ("Bakery",), ())
+NOW_US = day_us(400)
+Values = dict[str, Any]
+
+
+def pair_value(name: str, row: Mapping[str, Any], shelf: Values, bundle_ids: list[str], now_us: int) -> float:
+    """One cell of PAIR_FEATURES for a stored shopper `row` and one item, as slowly and plainly as can be."""
+    item_id = shelf["item_id"]
+    known = row["last_event_us"] > 0
+    idle_days = max((now_us - row["last_event_us"]) / DAY_US, 0.0) if known else -1.0
+    kept = [place for place, name in enumerate(row["repeat_item_ids"]) if name in bundle_ids]
+    mine = [place for place in kept if row["repeat_item_ids"][place] == item_id]
+    if name in {"pair_leaf_affinity", "pair_category_affinity"}:
+        group, depth = ("leaf", None) if name == "pair_leaf_affinity" else ("category", 2)
+        shares = dict(zip(row[f"{group}_names"], row[f"{group}_weights"], strict=True))
+        return float(shares.get(" > ".join(shelf["category"][:depth]), 0.0))
+    if name == "pair_price_gap":
+        unknown = not (row["mean_log_price"] > 0 and shelf["item_log_price"] > 0)
+        return 0.0 if unknown else float(shelf["item_log_price"] - row["mean_log_price"])
+    shopper_values = {
+        "user_log_events": math.log(1 + row["event_count"]),
+        "user_log_items": math.log(1 + row["distinct_item_count"]),
+        "user_session_gap_days": row["session_gap_days"],
+        "user_mean_log_price": row["mean_log_price"],
+        "user_discount_share": row["discount_share"],
+        "user_idle_days": idle_days,
+    }
+    if name in shopper_values:
+        return float(shopper_values[name])
+    if not mine:
+        return float(next(feature.default for feature in spec.PAIR_FEATURES if feature.name == name))  # type: ignore[arg-type]
+    place = mine[0]
+    weight, gap = row["repeat_weights"][place], row["repeat_gap_days"][place]
+    pair_idle = max((now_us - row["repeat_last_us"][place]) / DAY_US, 0.0)
+    return float(
+        {
+            "pair_count": row["repeat_counts"][place],
+            "pair_weight": weight * 0.5 ** (idle_days / spec.HALF_LIFE_DAYS),
+            "pair_weight_share": weight / max(row["repeat_weights"][other] for other in kept),
+            "pair_rank": kept.index(place),
+            "pair_idle_days": pair_idle,
+            "pair_gap_days": gap,
+            "pair_due": min(pair_idle / gap, 8.0) if gap > 0 else -1.0,
+            "pair_item_due": min(pair_idle / shelf["item_gap_days"], 8.0) if shelf["item_gap_days"] > 0 else -1.0,
+        }[name]
+    )
+
+
+def oracle(
+    row: Mapping[str, Any], shelf: list[Values], rows: list[int], scores: list[float], now_us: int, *, fallback: bool
+) -> list[list[float]]:
+    """The whole matrix, cell by cell."""
+    bundle_ids = [values["item_id"] for values in shelf]
+    given_values = {"interest_fallback": float(fallback)}
+    item_names = {feature.name for feature in spec.ITEM_FEATURES}
+
+    def cell(name: str, position: int) -> float:
+        values = shelf[rows[position]]
+        if name in item_names:
+            return float(values[name])
+        if name == "interest_score":
+            return scores[position]
+        return (
+            given_values.get(name, math.nan)
+            if name in given_values
+            else pair_value(name, row, values, bundle_ids, now_us)
+        )
+
+    return [[cell(name, position) for name in spec.MATRIX_COLUMNS] for position in range(len(rows))]
+
+
+def columns_of(shelf: list[Values]) -> ItemColumns:
+    """Item columns of rows that hold both the catalogue's and the features' columns."""
+    catalogue = items(*(item(values["item_id"], *values["category"]) for values in shelf))
+    schema = {"item_id": pl.String()} | {feature.name: pl.Float32() for feature in spec.ITEM_FEATURES}
+    return item_columns(catalogue, pl.DataFrame([{name: values[name] for name in schema} for values in shelf], schema))
+
+
+def random_shelf(rng: np.random.Generator, count: int) -> list[Values]:
+    """Items with whatever values; some without a category, a usual gap or a price."""
+    return [
+        {"item_id": f"item-{number}", "category": list(PATHS[rng.integers(len(PATHS))])}
+        | {feature.name: float(rng.choice([feature.default, rng.gamma(2.0)])) for feature in spec.ITEM_FEATURES}
+        for number in range(count)
+    ]
+
+
+def random_row(rng: np.random.Generator, count: int) -> Values:
+    """A stored shopper who has had items of the shop and others; some of it after the instant of the request."""
+    ids = rng.permutation([f"item-{number}" for number in range(count)] + ["GONE-1", "GONE-2"])
+    had = ids[: rng.integers(0, ids.size + 1)].tolist()
+    history = rng.choice(ids, rng.integers(0, spec.HISTORY_LENGTH + 1)).tolist()
+    leaves = [" > ".join(path) for path in PATHS if path] + ["Closed department"]
+    categories = sorted({" > ".join(path[:2]) for path in PATHS if path})
+
+    def times(size: int) -> list[int]:
+        moments: list[int] = np.sort(rng.integers(day_us(200), NOW_US + 2 * DAY_US, size)).tolist()
+        return moments
+
+    return {
+        "last_event_us": times(1)[0],
+        "event_count": int(rng.integers(1, 500)),
+        "session_count": int(rng.integers(1, 50)),
+        "distinct_item_count": int(rng.integers(1, 50)),
+        "session_gap_days": float(rng.choice([-1.0, rng.gamma(2.0)])),
+        "mean_log_price": float(rng.choice([0.0, rng.gamma(2.0)])),
+        "discount_share": float(rng.uniform()),
+        "history_item_ids": history,
+        "history_event_types": rng.integers(1, 10, len(history)).tolist(),
+        "history_times_us": times(len(history)),
+        "repeat_item_ids": had,
+        "repeat_counts": rng.integers(1, 9, len(had)).astype(float).tolist(),
+        "repeat_weights": np.sort(rng.gamma(1.0, size=len(had)))[::-1].tolist(),
+        "repeat_last_us": rng.permutation(times(len(had))).tolist(),
+        "repeat_gap_days": rng.choice([-1.0, 0.5, 3.0, 40.0], len(had)).tolist(),
+        "leaf_names": leaves,
+        "leaf_weights": rng.dirichlet(np.ones(len(leaves))).tolist(),
+        "category_names": categories,
+        "category_weights": rng.dirichlet(np.ones(len(categories))).tolist(),
+    }
+
+
+@unhurried
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 12), fallback=st.booleans())
+@example(seed=0, count=1, fallback=False)
+def test_every_cell_is_what_the_oracle_says(seed: int, count: int, *, fallback: bool) -> None:
+    rng = np.random.default_rng(seed)
+    shelf, row = random_shelf(rng, count), random_row(rng, count)
+    rows = rng.permutation(count)[: rng.integers(0, count + 1)].astype(np.int32)
+    scores = rng.standard_normal(rows.size).astype(np.float32)
+    columns = columns_of(shelf)
+    matrix = encode(resolve(row, columns), columns, rows, scores, NOW_US, interest_fallback=fallback)
+    expected = oracle(row, shelf, rows.tolist(), scores.tolist(), NOW_US, fallback=fallback)
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (rows.size, len(spec.MATRIX_COLUMNS))
+    for position, name in enumerate(spec.MATRIX_COLUMNS):
+        np.testing.assert_allclose(
+            matrix[:, position], [line[position] for line in expected], rtol=2e-5, atol=1e-5, err_msg=name
+        )
+
+
+def test_an_unknown_shopper_has_the_default_of_every_pair_feature() -> None:
+    columns = columns_of(random_shelf(np.random.default_rng(1), 5))
+    shopper = resolve(None, columns)
+    matrix = encode(
+        shopper, columns, np.arange(5, dtype=np.int32), np.zeros(5, np.float32), NOW_US, interest_fallback=False
+    )
+    assert not shopper.is_known
+    assert shopper.history_rows.size == shopper.repeat_rows.size == 0
+    for feature in spec.PAIR_FEATURES:
+        values = matrix[:, spec.MATRIX_COLUMNS.index(feature.name)]
+        np.testing.assert_array_equal(values, np.full(5, feature.default, np.float32), err_msg=feature.name)
+
+
+def a_shopper(**changed: Any) -> tuple[Shopper, ItemColumns]:
+    """A shopper of a shop of three items, with some of the stored row replaced."""
+    shelf = random_shelf(np.random.default_rng(2), 3)
+    row = {feature.name: feature.default for feature in spec.USER_FEATURES} | {"last_event_us": NOW_US} | changed
+    columns = columns_of(shelf)
+    return resolve(row, columns), columns
+
+
+def test_ids_that_the_bundle_lacks_leave_together_with_everything_parallel_to_them() -> None:
+    shopper, _ = a_shopper(
+        history_item_ids=["item-2", "GONE-1", "item-0"],
+        history_event_types=[1, 2, 3],
+        history_times_us=[10, 20, 30],
+        repeat_item_ids=["GONE-1", "item-1", "item-2"],
+        repeat_counts=[9.0, 2.0, 1.0],
+        repeat_weights=[8.0, 0.5, 0.25],
+        repeat_last_us=[70, 80, 90],
+        repeat_gap_days=[1.0, 2.0, -1.0],
+    )
+    assert shopper.history_rows.tolist() == [2, 0]
+    assert shopper.history_event_types.tolist() == [1, 3]
+    assert shopper.history_times_us.tolist() == [10, 30]
+    assert shopper.repeat_rows.tolist() == [1, 2]
+    assert shopper.repeat_counts.tolist() == [2.0, 1.0]
+    assert shopper.repeat_weights.tolist() == [0.5, 0.25]
+    assert shopper.repeat_last_us.tolist() == [80, 90]
+    assert shopper.repeat_gap_days.tolist() == [2.0, -1.0]
+
+
+def test_arrays_from_the_store_resolve_as_lists_from_a_table_do() -> None:
+    rng = np.random.default_rng(3)
+    row, columns = random_row(rng, 3), columns_of(random_shelf(rng, 3))
+    types = {feature.name: feature.dtype for feature in spec.USER_FEATURES}
+    arrays = {
+        name: np.array(value, dtype=types[name][5:-1]) if types[name] in {"list[int64]", "list[float32]"} else value
+        for name, value in row.items()
+    }
+    of_lists, of_arrays = resolve(row, columns), resolve(arrays, columns)
+    for name in Shopper.__slots__:
+        np.testing.assert_array_equal(getattr(of_arrays, name), getattr(of_lists, name), err_msg=name)
+
+
+def test_a_history_event_is_as_old_as_the_instant_says_and_never_from_the_future() -> None:
+    shopper, _ = a_shopper(
+        history_item_ids=["item-0"] * 3,
+        history_event_types=[1, 1, 1],
+        history_times_us=[NOW_US - 14 * DAY_US, NOW_US, NOW_US + DAY_US],
+    )
+    ages = history_ages_days(shopper, NOW_US)
+    assert ages.dtype == np.float32
+    assert ages.tolist() == [14.0, 0.0, 0.0]
+
+
+def test_a_column_is_asked_for_by_its_features_name() -> None:
+    shelf = random_shelf(np.random.default_rng(4), 3)
+    columns = columns_of(shelf)
+    expected = np.array([values["item_gap_days"] for values in shelf], np.float32)
+    np.testing.assert_array_equal(columns.column("item_gap_days"), expected)
+    with pytest.raises(KeyError, match="pair_count"):
+        columns.column("pair_count")
+
+
+def test_items_without_a_category_have_no_code() -> None:
+    columns = columns_of(random_shelf(np.random.default_rng(5), 1))
+    for path, codes in ((["Dairy", "Milk"], (0, 0)), ([], (-1, -1))):
+        shelf = random_shelf(np.random.default_rng(5), 1)
+        shelf[0]["category"] = path
+        columns = columns_of(shelf)
+        assert (columns.leaf[0], columns.category[0]) == codes
+
+
+def test_two_tables_in_different_orders_are_refused() -> None:
+    catalogue = items(item("OAT-MILK"), item("RYE-BREAD"))
+    schema = {"item_id": pl.String()} | {feature.name: polars_type(feature.dtype) for feature in spec.ITEM_FEATURES}
+    features = pl.DataFrame([{"item_id": "RYE-BREAD"}, {"item_id": "OAT-MILK"}], schema)
+    with pytest.raises(ValueError, match="same item ids in the same order"):
+        item_columns(catalogue, features)
+    assert catalogue.schema == ITEMS
+
+
+def test_the_golden_matrix_has_not_moved() -> None:
+    """Whoever changes a number here changes what every trained ranker sees."""
+    golden = json.loads(GOLDEN.read_text())
+    columns = columns_of(golden["items"])
+    rows, scores = np.array(golden["rows"], np.int32), np.array(golden["interest_scores"], np.float32)
+    for name, row in golden["shoppers"].items():
+        matrix = encode(resolve(row, columns), columns, rows, scores, golden["now_us"], interest_fallback=False)
+        for position, line in enumerate(golden["matrices"][name]):
+            found = dict(zip(spec.MATRIX_COLUMNS, matrix[position].tolist(), strict=True))
+            assert found == pytest.approx(line, rel=1e-6, abs=1e-6), f"{name}, item row {rows[position]}"
