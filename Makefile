@@ -5,6 +5,8 @@ DATA ?= complete-journey
 CUTOFF_WEEK ?= 49
 export PYTHONUNBUFFERED = 1
 export HF_HUB_OFFLINE = 1
+export ORT_DISABLE_TELEMETRY = 1
+export OMP_WAIT_POLICY = PASSIVE
 
 .PHONY: demo demo-once test accept lint format protos install clean
 
@@ -18,12 +20,9 @@ bundles/serving: | install
 	$(BIN)/python -m training.train --data $(DATA) --cutoff-week $(CUTOFF_WEEK)
 
 test: lint                     ## everything that needs no GPU, real Triton and Valkey included
-	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report= -m "not acceptance"
-	$(BIN)/coverage combine -q
-	$(BIN)/coverage report
+	$(BIN)/python -m pytest --cov
 
-accept: install                ## full-size checks: make accept AREA=chain [LINE=4]
+accept: bundles/serving        ## full-size checks: make accept AREA=chain [LINE=4]
 	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE))
 
 lint: install

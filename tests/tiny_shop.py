@@ -2,7 +2,8 @@
 
 Items of one category have similar vectors, so that the nearest items of a shopper's interests are of the categories in
 their history. The ranker is a real LightGBM model whose score rises with the interest score and with how heavily the
-shopper had the item, and depends on little else. Shoppers' rows hold items of the shop and a few that it has no more.
+shopper had the item, falls where the interest is the fallback, and depends on little else. Shoppers' rows hold items of
+the shop and one that it has no more.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -95,12 +96,15 @@ def _item(row: int, category: list[str]) -> dict[str, Any]:
 
 
 def ranker_text(rng: np.random.Generator, columns: tuple[str, ...] = spec.MATRIX_COLUMNS) -> str:
-    """A model over `columns` that has learned: three times the interest score plus the pair's weight."""
+    """A model over `columns` that has learned: three times the interest score, plus the pair's weight, minus one where
+    the interest is the fallback."""
     matrix = rng.standard_normal((_RANKER_ROWS, len(spec.MATRIX_COLUMNS))).astype(np.float32)
-    interest, weight = (matrix[:, spec.MATRIX_COLUMNS.index(name)] for name in ("interest_score", "pair_weight"))
+    names = ("interest_score", "pair_weight", "interest_fallback")
+    interest, weight, fallback = (matrix[:, spec.MATRIX_COLUMNS.index(name)] for name in names)
     interest[:] = rng.uniform(-1.0, 1.0, _RANKER_ROWS)
     weight[:] = rng.uniform(0.0, 3.0, _RANKER_ROWS) * rng.integers(0, 2, _RANKER_ROWS)
-    label = 3.0 * interest + weight
+    fallback[:] = rng.integers(0, 2, _RANKER_ROWS)
+    label = 3.0 * interest + weight - fallback
     data = lightgbm.Dataset(
         matrix[:, : len(columns)], label=label, feature_name=list(columns), params=_RANKER_PARAMETERS
     )

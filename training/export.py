@@ -94,6 +94,7 @@ def _prove(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str]
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU with two threads."""
+    onnxruntime.disable_telemetry_events()  # it reports sessions to its maker otherwise
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -112,7 +112,7 @@ def fit_ranker(train: RankerRows, validation: RankerRows | None, config: RankerC
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
+        "num_threads": 1,  # with more, bagging by query gives another model on every run
         "verbosity": -1,
     }
     data = _lightgbm_data(train, parameters)

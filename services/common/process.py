@@ -98,9 +98,12 @@ class ManagedProcess:
             ProcessError: the process ended, or the time is over.
         """
         deadline = time.monotonic() + timeout_seconds
-        while not probe():
-            if self.exit_status is not None:
-                raise ProcessError(f"{self.name}: ended with status {self.exit_status}{self._log_tail()}")
+        while True:
+            status = self.exit_status  # before the probe, which may wait for the end itself
+            if probe():
+                return
+            if status is not None:
+                raise ProcessError(f"{self.name}: ended with status {status}{self._log_tail()}")
             if time.monotonic() > deadline:
                 raise ProcessError(f"{self.name}: not ready after {timeout_seconds} s{self._log_tail()}")
             time.sleep(_POLL_SECONDS)

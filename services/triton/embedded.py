@@ -7,6 +7,7 @@ of bundles.
 
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,8 +19,14 @@ from pathlib import Path
 from services.common.process import ManagedProcess, ProcessError, free_port
 from services.triton.environment import TritonEnvironment, find_environment, prepare_backends
 
+logger = logging.getLogger(__name__)
+
 _LOOPBACK = "127.0.0.1"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's own place, not a folder for temporary files
+
+
+class _CrashedError(ProcessError):
+    """A signal ended the server before it was ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,13 @@ def start_triton(
     prepare_backends(environment, backends)
     server_id = f"aisle-{os.getpid()}-{ports.grpc}"
     flags = [f"--id={server_id}", *_flags(repository.resolve(), models, backends), *_port_flags(ports)]
-    triton = EmbeddedTriton([environment.server, *flags], environment, ports, work_dir / "triton.log")
+    command = [environment.server, *flags]
     try:
-        triton.wait_ready(_is_ready(ports.http, server_id), timeout_seconds)
-    except BaseException:
-        triton.stop()
-        raise
-    return triton
+        return _started(command, environment, ports, work_dir / "triton.log", server_id, timeout_seconds)
+    except _CrashedError as crash:
+        # Rarely a mutex in shared memory fails while models load, and the server aborts (boost's lock_exception).
+        logger.warning("crashed at start, trying once more: %s", crash)
+        return _started(command, environment, ports, work_dir / "triton.log", server_id, timeout_seconds)
 
 
 def shared_memory_prefix(grpc_port: int) -> str:
@@ -107,6 +114,29 @@ def sweep_shared_memory(prefix: str) -> None:
     """Remove the segments whose names begin with `prefix`."""
     for segment in _SHARED_MEMORY.glob(f"{prefix}*"):
         segment.unlink(missing_ok=True)
+
+
+def _started(
+    command: Sequence[str | Path],
+    environment: TritonEnvironment,
+    ports: TritonPorts,
+    log_path: Path,
+    server_id: str,
+    timeout_seconds: float,
+) -> EmbeddedTriton:
+    triton = EmbeddedTriton(command, environment, ports, log_path)
+    try:
+        triton.wait_ready(_is_ready(ports.http, server_id), timeout_seconds)
+    except ProcessError as error:
+        status = triton.exit_status
+        triton.stop()
+        if status is not None and status < 0:
+            raise _CrashedError(str(error)) from error
+        raise
+    except BaseException:
+        triton.stop()
+        raise
+    return triton
 
 
 def _require_unused(ports: TritonPorts) -> None:

@@ -91,6 +91,7 @@ def test_it_runs_without_torch_in_less_memory_than_is_allowed(process: ManagedPr
 
 
 def test_it_leaves_in_order_when_told_to(process: ManagedProcess) -> None:
+    """The last one of those that share the process."""
     assert process.stop() == 0
     assert '"message": "stopping"' in process.log_path.read_text()
 

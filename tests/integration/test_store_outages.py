@@ -1,4 +1,4 @@
-"""A Valkey that dies or hangs is an error within the time allowed, never a wait, and is used again when it is back."""
+"""A Valkey that dies, hangs or talks nonsense is one error in the time allowed, and is used again when it is back."""
 
 import asyncio
 import os
@@ -82,4 +82,31 @@ async def test_a_hanging_store_costs_the_timeout_and_no_answer_reaches_another_s
         read = await asyncio.gather(*(reader.read(f"user-{row}") for row in range(20, 30)))
         for row, values in zip(range(20, 30), read, strict=True):
             assert_same(values, users.row(row, named=True))
+        await close_store(store)
+
+
+NONSENSE = {
+    "hangs up": b"",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "an error": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "another type": b"+OK\r\n",
+    "a number": b":5\r\n",
+    "nothing": b"*-1\r\n",
+    "too few values": b"*1\r\n$-1\r\n",
+    "values that are no messages": b"*20\r\n" + b"$3\r\n\xff\xff\xff\r\n" * 20,
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
+async def test_an_answer_that_is_no_row_counts_as_none(tmp_path: Path, answer: str) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while NONSENSE[answer] and await reader.read(65536):
+            writer.write(NONSENSE[answer])
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        store = open_store(tmp_path / "repo", tmp_path / "offline", f"127.0.0.1:{port}")
+        with pytest.raises(StoreUnavailable):
+            await UserReader(store, timeout_s=10.0).read("user-1")
         await close_store(store)

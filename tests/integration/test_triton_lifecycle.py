@@ -1,6 +1,7 @@
 """The server as a process: killed, restarted, orphaned, refused."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
@@ -16,7 +17,9 @@ import pytest
 from services.common.process import ProcessError
 from services.common.towers import TowerModels
 from services.ranking.scorer import ScorerUnavailable, TritonScorer
+from services.triton import embedded
 from services.triton.embedded import EmbeddedTriton, TritonPorts, shared_memory_prefix, start_triton
+from services.triton.environment import find_environment
 from services.triton.repository import build_repository
 from tests.contracts.test_scorer import a_history
 from tests.integration.conftest import REPOSITORY_ROOT, TRITON_VENV
@@ -166,3 +169,22 @@ def test_a_model_that_does_not_load_ends_the_start_with_the_reason(repository: P
     (repository / MODELS.text / "1" / "tokenizer.json").unlink()
     with pytest.raises(ProcessError, match="load failed for model 'text_tower_tiny_1'"):
         start_triton(repository, [MODELS.text], repository.parent / "work", TRITON_VENV)
+
+
+@pytest.mark.parametrize(("crashes", "starts"), [(1, True), (2, False)])
+def test_a_server_that_crashes_at_its_start_is_started_once_more(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashes: int, starts: bool
+) -> None:
+    real = find_environment(TRITON_VENV)
+    wrapper = tmp_path / "tritonserver"
+    count = f'echo >> {tmp_path}/starts; [ "$(wc -l < {tmp_path}/starts)" -gt {crashes} ] || kill -ABRT $$'
+    wrapper.write_text(f'#!/bin/sh\n{count}\nexec {real.server} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(embedded, "find_environment", lambda _venv: dataclasses.replace(real, server=wrapper))
+    if starts:
+        with start(repository) as triton:
+            os.kill(triton.pid, signal.SIGKILL)
+    else:
+        with pytest.raises(ProcessError, match="ended with status -6"):
+            start(repository)
+    assert len((tmp_path / "starts").read_text().splitlines()) == 2

@@ -20,7 +20,7 @@ def model(shop: TinyShop) -> OrderingModel:
     return shop.model()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Torch without a thread pool: on tiny tensors its threads only wait for each other."""
     import torch  # noqa: PLC0415 - takes seconds, and most tests do without
