@@ -31,6 +31,7 @@ TEXT_TOWER = "text_tower/model.onnx"
 TOKENIZER = "text_tower/tokenizer.json"
 TEXT_CONFIG = "text_tower/config.json"
 INTEREST_TOWER = "interest_tower/model.onnx"
+INTEREST_CONFIG = "interest_tower/config.json"
 ITEMS = "items.parquet"
 ITEM_VECTORS = "item_vectors.npy"
 ITEM_COLUMNS = "item_columns.parquet"
@@ -45,6 +46,7 @@ FILES = (
     TOKENIZER,
     TEXT_CONFIG,
     INTEREST_TOWER,
+    INTEREST_CONFIG,
     ITEMS,
     ITEM_VECTORS,
     ITEM_COLUMNS,

@@ -37,7 +37,7 @@ class TextTowerConfig:
     learning_rate: float = 2e-4
     weight_decay: float = 0.01
     warmup_share: float = 0.1
-    temperature: float = 0.05
+    temperature: float = 0.2
     refit: bool = False
     """Whether stage A runs again on everything before the cutoff. Off, the towers of the week scheme's first cut keep
     reading the

@@ -29,13 +29,14 @@ def fit_text_tower(
     config: TextTowerConfig,
     rng: np.random.Generator,
 ) -> list[float]:
-    """Stage A. Items of one session attract, the batch's other texts repel (symmetric, logQ-corrected).
+    """Stage A. Items of one session attract, the batch's other texts repel (symmetric).
+
+    Without logQ correction on purpose: a text has no way to say how popular its items are, and uncorrected in-batch
+    negatives ask for company beyond popularity (pointwise mutual information; Levy & Goldberg 2014).
 
     Returns:
         The loss of every step.
     """
-    text_counts = np.bincount(texts.of_row, weights=sequences.counts, minlength=len(texts.distinct))
-    presence = _log_inclusion(config.batch_size * text_counts / max(text_counts.sum(), 1.0))
     optimizer, schedule = _optimizer(
         [{"params": [p for p in tower.parameters() if p.requires_grad], "lr": config.learning_rate}],
         config.weight_decay,
@@ -50,7 +51,7 @@ def fit_text_tower(
         vectors = tower.head(*activations(torch.from_numpy(distinct)))
         anchor, other = torch.from_numpy(inverse).chunk(2)
         ids = torch.from_numpy(distinct)
-        log_q = presence[distinct]
+        uncorrected = torch.zeros(len(ids))
         loss = torch.stack(
             [
                 sampled_softmax(
@@ -60,8 +61,9 @@ def fit_text_tower(
                     ids[b],
                     vectors,
                     ids,
-                    log_q,
+                    uncorrected,
                     config.temperature,
+                    query_ids=ids[a],
                 )
                 for a, b in ((anchor, other), (other, anchor))
             ]

@@ -18,6 +18,7 @@ def sampled_softmax(
     candidate_ids: Tensor,
     candidate_log_q: Tensor,
     temperature: float | Tensor = 1.0,
+    query_ids: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of each positive against the shared sampled candidates.
 
@@ -30,6 +31,7 @@ def sampled_softmax(
         candidate_ids: int64 [C].
         candidate_log_q: float [C], ln of the probability that the candidate is in the sample (Horvitz-Thompson).
         temperature: Divides the scores.
+        query_ids: int64 [Q], the item that each query is, where it is one; an item is no candidate against itself.
 
     Returns:
         Scalar loss. A candidate that is any positive of the same query is masked out of that query's denominator.
@@ -40,6 +42,8 @@ def sampled_softmax(
     hit = torch.zeros_like(scores, dtype=torch.bool)
     matches = positive_ids[:, None] == candidate_ids[None, :]
     hit.index_put_((query_of[:, None].expand_as(matches)[matches], matches.nonzero()[:, 1]), torch.tensor(True))
+    if query_ids is not None:
+        hit |= query_ids[:, None] == candidate_ids[None, :]
     scores = scores.masked_fill(hit, torch.finfo(scores.dtype).min)
     logits = torch.cat([positive_scores[:, None], scores[query_of]], dim=1)
     target = torch.zeros(len(positive_ids), dtype=torch.int64)

@@ -37,4 +37,5 @@ def write_files(
     export_text_tower(towers.text.tower, foundation.tokens, root / files.TEXT_TOWER)
     export_interest_tower(towers.interest, root / files.INTEREST_TOWER)
     foundation.tokens.save(root / files.TOKENIZER)
+    (root / files.INTEREST_CONFIG).write_text(json.dumps({"interest_count": towers.interest.interest_count}))
     (root / files.TEXT_CONFIG).write_text(json.dumps({"max_tokens": foundation.tokens.max_tokens}))

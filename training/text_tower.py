@@ -5,8 +5,8 @@ Shapes: B texts, T tokens, H encoder width, D = VECTOR_SIZE.
 Choices:
 - The lower layers are frozen, so their activations are computed once per distinct text and training touches only the
   top.
-- The projection starts as the first D principal directions of the catalogue's own embeddings: before any step the
-  tower is the zero-shot encoder, compressed.
+- The projection starts as the first D principal components of the catalogue's own embeddings, centred: before any step
+  the tower is the zero-shot encoder, compressed, without the part that all texts of a shop share.
 
 The only file that imports transformers.
 """
@@ -48,7 +48,7 @@ class TextTower(nn.Module):
         self.lower = nn.ModuleList(layers[:split])
         self.upper = nn.ModuleList(layers[split:])
         width: int = encoder.config.hidden_size  # type: ignore[assignment, union-attr]
-        self.projection = nn.Linear(width, VECTOR_SIZE, bias=False)
+        self.projection = nn.Linear(width, VECTOR_SIZE)
         for parameter in (*self.embeddings.parameters(), *self.lower.parameters()):
             parameter.requires_grad = False
 
@@ -156,9 +156,11 @@ def start_projection(tower: TextTower, activations: FrozenActivations, batch_siz
                 for s in range(0, count, batch_size)
             ]
         )
-        unit = functional.normalize(pooled, dim=-1)
-        values, vectors = torch.linalg.eigh(unit.T @ unit)
-        tower.projection.weight.copy_(vectors[:, values.argsort(descending=True)[:VECTOR_SIZE]].T)
+        mean = pooled.mean(dim=0)
+        values, vectors = torch.linalg.eigh((pooled - mean).T @ (pooled - mean))
+        directions = vectors[:, values.argsort(descending=True)[:VECTOR_SIZE]].T
+        tower.projection.weight.copy_(directions)
+        tower.projection.bias.copy_(-directions @ mean)
 
 
 def text_vectors(tower: TextTower, activations: FrozenActivations, batch_size: int = 256) -> Floats:

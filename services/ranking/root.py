@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
 from services.ranking.app import RankingMetrics, RecommendationServicer
-from services.ranking.pipeline import Budgets, Pipeline
+from services.ranking.pipeline import Budgets, Pipeline, Users
 from services.ranking.release import Release
 from services.ranking.retriever import LocalRetriever, RemoteRetriever
-from services.ranking.scorer import TritonScorer
+from services.ranking.scorer import Scorer, TritonScorer
 from services.ranking.settings import RankingSettings
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ async def assembled(
         await close_store(store)
 
 
-async def wait_for_back_ends(users: UserReader, scorer: TritonScorer, timeout_seconds: float) -> bool:
+async def wait_for_back_ends(users: Users, scorer: Scorer, timeout_seconds: float) -> bool:
     """Wait until the online store and Triton answer, at most `timeout_seconds`: replies should not begin degraded.
 
     Returns:

@@ -96,7 +96,7 @@ def start_triton(
     prepare_backends(environment, backends)
     server_id = f"aisle-{os.getpid()}-{ports.grpc}"
     flags = [f"--id={server_id}", *_flags(repository.resolve(), models, backends), *_port_flags(ports)]
-    command = [environment.server, *flags]
+    command: list[str | Path] = [environment.server, *flags]
     try:
         return _started(command, environment, ports, work_dir / "triton.log", server_id, timeout_seconds)
     except _CrashedError as crash:

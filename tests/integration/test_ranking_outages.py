@@ -20,12 +20,15 @@ from tests.integration.tiny_service import (
 )
 from tests.tiny_shop import LIMITS
 
+CALLER_SECONDS = 2.0
+"""How long callers wait during an outage: less than any back end may take by the service's own settings."""
+
 
 def counted(service: RunningService, degradation: str) -> float:
     return service.registry.get_sample_value("aisle_degradations_total", {"degradation": degradation}) or 0.0
 
 
-async def test_triton_and_valkey_may_die_and_come_back(tmp_path: Path) -> None:
+async def test_triton_and_valkey_may_hang_and_die_and_come_back(tmp_path: Path) -> None:
     shop = TinyShopOnDisk(tmp_path)
     with shop.start_valkey() as valkey, shop.start_triton(TRITON_VENV) as triton:
         shop.materialise()
@@ -35,19 +38,21 @@ async def test_triton_and_valkey_may_die_and_come_back(tmp_path: Path) -> None:
             assert_lists(reply, whole, shop.release)
             assert degradations(reply) == []
 
-            os.kill(triton.pid, signal.SIGKILL)
+            for call, end in enumerate((signal.SIGSTOP, signal.SIGKILL), start=1):
+                os.kill(triton.pid, end)
+                reply = await service.recommended_for("user-1", CALLER_SECONDS)
+                assert_lists(reply, shop.recommended("user-1", shop.fallback("user-1")), shop.release)
+                assert degradations(reply) == ["INTEREST_FALLBACK"]
+                assert counted(service, "INTEREST_FALLBACK") == call
             triton.stop()
-            reply = await service.recommended_for("user-1")
-            assert_lists(reply, shop.recommended("user-1", shop.fallback("user-1")), shop.release)
-            assert degradations(reply) == ["INTEREST_FALLBACK"]
-            assert counted(service, "INTEREST_FALLBACK") == 1
 
-            os.kill(valkey.pid, signal.SIGKILL)
+            for call, end in enumerate((signal.SIGSTOP, signal.SIGKILL), start=1):
+                os.kill(valkey.pid, end)
+                reply = await service.recommended_for("user-1", CALLER_SECONDS)
+                assert_lists(reply, popular(shop.release.model, LIMITS.total), shop.release)
+                assert degradations(reply) == ["USER_FEATURES_FALLBACK", "POPULARITY_ONLY"]
+                assert counted(service, "USER_FEATURES_FALLBACK") == counted(service, "POPULARITY_ONLY") == call
             valkey.stop()
-            reply = await service.recommended_for("user-1")
-            assert_lists(reply, popular(shop.release.model, LIMITS.total), shop.release)
-            assert degradations(reply) == ["USER_FEATURES_FALLBACK", "POPULARITY_ONLY"]
-            assert counted(service, "USER_FEATURES_FALLBACK") == counted(service, "POPULARITY_ONLY") == 1
 
             with shop.start_valkey(), shop.start_triton(TRITON_VENV):
                 reply = await until_undegraded(lambda: service.recommended_for("user-1"))

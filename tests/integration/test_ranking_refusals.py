@@ -8,7 +8,7 @@ import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.client import field_violations
-from services.ranking.app import SERVED_PLACEMENTS, UNSERVED_RANK, UNSERVED_RECOMMEND
+from services.ranking.app import SERVED_PLACEMENTS
 from tests.integration.tiny_service import RunningService
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -25,6 +25,12 @@ VALUES: dict[str, Any] = {
     "explain": True,
 }
 """A valid value of every field that some request does not serve."""
+
+SHOPPER = {"tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
+SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size"}
+SERVED_RANK = SHOPPER | {"item_ids"}
+UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
+UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
 
 FOR_YOU = {"placement": messages.PLACEMENT_RECOMMENDED_FOR_YOU}
 SIMILAR = {"placement": messages.PLACEMENT_SIMILAR_ITEMS}
@@ -49,10 +55,6 @@ BAD_RANKS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     ({"item_ids": ["item-1"], "tenant": "another-shop"}, UNSERVED, "tenant"),
     *(({"item_ids": ["item-1"], field: VALUES[field]}, UNSERVED, field) for field in UNSERVED_RANK),
 ]
-
-
-def test_every_unserved_field_is_tried() -> None:
-    assert set(VALUES) == {*UNSERVED_RECOMMEND, *UNSERVED_RANK}
 
 
 @pytest.mark.parametrize("validate_only", [False, True])

@@ -88,7 +88,7 @@ async def test_an_answer_that_comes_too_late_is_an_error_in_time_and_the_next_on
 async def test_vectors_that_are_not_finite_are_no_answer(triton_scorer: TritonScorer) -> None:
     vectors, types, ages = a_history(5)
     vectors[2, 3] = np.nan
-    with pytest.raises(ScorerUnavailable, match="interest_vectors is not finite"):
+    with pytest.raises(ScorerUnavailable, match="interest_vectors: not finite"):
         await triton_scorer.interest_vectors(vectors, types, ages, TIMEOUT_SECONDS)
 
 

@@ -113,10 +113,13 @@ class RunningService:
     address: str
     registry: CollectorRegistry
 
-    async def recommended_for(self, user_id: str, **fields: Any) -> messages.RecommendResponse:
+    async def recommended_for(
+        self, user_id: str, timeout_seconds: float = CALL_SECONDS, **fields: Any
+    ) -> messages.RecommendResponse:
         """The home page's list, all of it."""
         known = {"placement": messages.PLACEMENT_RECOMMENDED_FOR_YOU, "page_size": 100}
-        return await self.client.recommend(messages.RecommendRequest(user_id=user_id, **(known | fields)))
+        request = messages.RecommendRequest(user_id=user_id, **(known | fields))
+        return await self.client.recommend(request, timeout_seconds=timeout_seconds)
 
 
 @asynccontextmanager

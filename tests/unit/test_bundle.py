@@ -84,6 +84,13 @@ def test_the_manifest_notices_any_change_of_any_of_its_own_bytes(root: Path, pla
         path.write_bytes(written)
 
 
+def test_even_another_line_end_is_noticed(root: Path) -> None:
+    written = (root / MANIFEST).read_bytes()
+    (root / MANIFEST).write_bytes(written.replace(b"\n", b"\r", 1))
+    with pytest.raises(BundleError, match="differs from what was written"):
+        open_bundle(root)
+
+
 @pytest.mark.parametrize("name", [*FILES, REPORT])
 def test_a_missing_file_is_named(root: Path, name: str) -> None:
     (root / name).unlink()

@@ -120,7 +120,7 @@ def random_row(rng: np.random.Generator, count: int) -> Values:
         return moments
 
     return {
-        "last_event_us": times(1)[0],
+        "last_event_us": int(rng.integers(NOW_US - 5 * DAY_US, NOW_US + 2 * DAY_US)),
         "event_count": int(rng.integers(1, 500)),
         "session_count": int(rng.integers(1, 50)),
         "distinct_item_count": int(rng.integers(1, 50)),

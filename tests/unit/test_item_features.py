@@ -66,6 +66,11 @@ def test_the_price_is_this_weeks_median_else_the_regular_one_else_the_catalogues
     assert shelf()["COW-MILK"]["item_log_price"] == 0.0
 
 
+def test_the_regular_price_is_what_all_but_a_tenth_paid_at_most() -> None:
+    happened = [bought(household, 10, price=float(household)) for household in range(1, 12)]
+    assert oat_milk(*happened)["item_log_price"] == pytest.approx(math.log1p(10.0))
+
+
 def test_the_discount_is_how_far_this_weeks_price_lies_below_the_regular_one() -> None:
     regular = [bought(household, 10, price=10.0) for household in range(20)]
     assert oat_milk(*regular, bought(1, AS_OF - 1, price=8.0))["item_discount"] == pytest.approx(0.2)

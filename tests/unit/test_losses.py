@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     candidates: Tensor
     candidate_ids: Tensor
     candidate_log_q: Tensor
+    temperature: float = 1.0
+    query_ids: Tensor | None = None
 
 
 def random_batch(seed: int, query_count: int, interest_count: int, item_count: int) -> Batch:
@@ -49,16 +51,16 @@ def score(interests: Tensor, vector: Tensor) -> float:
     return float(max(products))
 
 
-def loop_loss(batch: Batch, temperature: float) -> float:
+def loop_loss(batch: Batch) -> float:
     """One positive and one candidate at a time."""
     losses = []
-    own: dict[int, set[int]] = {}
+    own = {query: {item} for query, item in enumerate([] if batch.query_ids is None else batch.query_ids.tolist())}
     for query, item in zip(batch.query_of.tolist(), batch.positive_ids.tolist(), strict=True):
         own.setdefault(query, set()).add(item)
     for place, query in enumerate(batch.query_of.tolist()):
-        positive = score(batch.queries[query], batch.positives[place]) / temperature
+        positive = score(batch.queries[query], batch.positives[place]) / batch.temperature
         others = [
-            score(batch.queries[query], batch.candidates[c]) / temperature - batch.candidate_log_q[c].item()
+            score(batch.queries[query], batch.candidates[c]) / batch.temperature - batch.candidate_log_q[c].item()
             for c, item in enumerate(batch.candidate_ids.tolist())
             if item not in own[query]
         ]
@@ -73,13 +75,15 @@ def loop_loss(batch: Batch, temperature: float) -> float:
     interest_count=st.integers(1, 3),
     item_count=st.integers(1, 12),
     temperature=st.sampled_from([0.5, 1.0, 2.0]),
+    queries_are_items=st.booleans(),
 )
 def test_the_loss_is_what_loops_compute(
-    seed: int, query_count: int, interest_count: int, item_count: int, temperature: float
+    *, seed: int, query_count: int, interest_count: int, item_count: int, temperature: float, queries_are_items: bool
 ) -> None:
-    batch = random_batch(seed, query_count, interest_count, item_count)
-    loss = sampled_softmax(*batch, temperature=temperature)
-    assert loss.item() == pytest.approx(loop_loss(batch, temperature), rel=1e-4, abs=1e-5)
+    batch = random_batch(seed, query_count, interest_count, item_count)._replace(temperature=temperature)
+    if queries_are_items:
+        batch = batch._replace(query_ids=torch.arange(query_count) % item_count)
+    assert sampled_softmax(*batch).item() == pytest.approx(loop_loss(batch), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("interest_count", [1, 3])
@@ -127,6 +131,14 @@ def test_an_accidental_hit_neither_counts_nor_gets_a_gradient() -> None:
     assert gradient is not None
     assert gradient[[0, 2]].abs().max() == 0
     assert gradient[1].abs().max() > 0
+
+
+def test_an_item_is_no_candidate_against_itself() -> None:
+    items = torch.eye(3, WIDTH)
+    pair = (items[:1, None], torch.tensor([0]), items[1:2], torch.tensor([1]))
+    others = (items, torch.arange(3), torch.zeros(3))
+    loss = sampled_softmax(*pair, *others, query_ids=torch.tensor([0]))
+    assert loss.item() == pytest.approx(math.log(2))
 
 
 def test_when_only_accidental_hits_were_sampled_there_is_nothing_to_learn() -> None:

@@ -33,13 +33,14 @@ def bought(item_id: str, on: float, price: float | None = None, **more: Any) -> 
 
 def test_events_items_and_sessions_are_counted_and_the_last_event_is_dated() -> None:
     row = shopper(
-        bought("OAT-MILK", 0, session_id="basket-1"),
-        bought("RYE-BREAD", 0, session_id="basket-1"),
-        bought("OAT-MILK", 3.25, session_id="basket-2"),
+        bought("OAT-MILK", 0.25, session_id="basket-1"),
+        bought("RYE-BREAD", 0.25, session_id="basket-1"),
+        bought("RYE-BREAD", 0.75, session_id="basket-2"),
+        bought("OAT-MILK", 3.25, session_id="basket-3"),
     )
-    assert row["event_count"] == 3
+    assert row["event_count"] == 4
     assert row["distinct_item_count"] == 2
-    assert row["session_count"] == 2
+    assert row["session_count"] == 3
     assert row["last_event_us"] == day_us(3.25)
 
 
@@ -100,14 +101,16 @@ def test_events_of_one_moment_stand_in_the_history_by_event_id() -> None:
 
 
 def test_the_history_keeps_only_the_latest_events() -> None:
-    first, *later = [bought("OAT-MILK", number) for number in range(spec.HISTORY_LENGTH + 1)]
-    row = shopper(first, *later)
+    later = [bought("RYE-BREAD", number) for number in range(1, spec.HISTORY_LENGTH + 1)]
+    row = shopper(event("household-7", "OAT-MILK", 0, "view"), *later)
     assert row["event_count"] == spec.HISTORY_LENGTH + 1
+    assert row["history_item_ids"] == ["RYE-BREAD"] * spec.HISTORY_LENGTH
+    assert row["history_event_types"] == [spec.EVENT_CODES["purchase"]] * spec.HISTORY_LENGTH
     assert row["history_times_us"] == [day_us(number) for number in range(1, spec.HISTORY_LENGTH + 1)]
 
 
 def test_an_item_is_counted_once_a_day() -> None:
-    row = shopper(bought("OAT-MILK", 1.1), bought("OAT-MILK", 1.9), bought("OAT-MILK", 4.5))
+    row = shopper(bought("OAT-MILK", 1.1), bought("OAT-MILK", 1.9), bought("OAT-MILK", 4.25), bought("OAT-MILK", 4.5))
     assert row["repeat_item_ids"] == ["OAT-MILK"]
     assert row["repeat_counts"] == [2.0]
     assert row["repeat_last_us"] == [day_us(4.5)]
@@ -140,9 +143,10 @@ def test_one_event_weighs_what_its_type_weighs(event_type: str) -> None:
 
 
 def test_the_gap_of_an_item_is_the_mean_between_its_days_and_unknown_after_one() -> None:
-    row = shopper(bought("OAT-MILK", 0.5), bought("OAT-MILK", 2.5), bought("OAT-MILK", 10.5), bought("RYE-BREAD", 3))
+    days: dict[str, list[float]] = {"OAT-MILK": [0.5, 2.5, 10.5], "COW-MILK": [1, 4], "RYE-BREAD": [3]}
+    row = shopper(*(bought(name, on) for name, several in days.items() for on in several))
     gaps = dict(zip(row["repeat_item_ids"], row["repeat_gap_days"], strict=True))
-    assert gaps == {"OAT-MILK": pytest.approx(5.0), "RYE-BREAD": -1.0}
+    assert gaps == {"OAT-MILK": pytest.approx(5.0), "COW-MILK": pytest.approx(3.0), "RYE-BREAD": -1.0}
 
 
 def test_items_of_equal_weight_stand_in_id_order() -> None:

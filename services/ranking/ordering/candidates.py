@@ -77,7 +77,7 @@ def gather(
         excluded_rows: int32 [E], rows that must not appear.
 
     Returns:
-        At most `limits.total` candidates; fewer when the catalogue has no more.
+        At most `limits.total` candidates; fewer when sources propose the same rows or the catalogue has no more.
     """
     allowed = np.ones(len(model.items.vocabulary), dtype=bool)
     allowed[excluded_rows] = False

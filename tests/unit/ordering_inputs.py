@@ -1,0 +1,36 @@
+"""What tests of ordering order by, and how they compare lists."""
+
+from typing import Any, cast
+
+import numpy as np
+
+from features import spec
+from features.clock import to_us
+from features.encode import Floats
+from services.ranking.ordering import Interest, RankedList, Ranker
+from tests.tiny_shop import AS_OF
+
+NOW_US = to_us(AS_OF)
+
+
+class ColumnRanker:
+    """Scores an item by one column of the matrix, so that the right order is known."""
+
+    def __init__(self, name: str) -> None:
+        self._column = spec.MATRIX_COLUMNS.index(name)
+
+    def score(self, matrix: Floats) -> Floats:
+        return matrix[:, self._column]
+
+
+def by(name: str) -> Ranker:
+    return cast(Ranker, ColumnRanker(name))
+
+
+def an_interest(seed: int, count: int = 2) -> Interest:
+    vectors = np.random.default_rng(seed).standard_normal((count, 128)).astype(np.float32)
+    return Interest(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), is_fallback=False)
+
+
+def contents(ranked: RankedList) -> list[Any]:
+    return [ranked.rows.tolist(), ranked.scores.tolist(), ranked.interest.tolist(), ranked.sources.tolist()]

@@ -1,0 +1,100 @@
+"""What is asked of a ranking: shoppers as they stood at an instant, judged by what they did after it."""
+
+import numpy as np
+import pytest
+
+from features import spec
+from features.encode import Floats, Shopper
+from tests.shop import dataset, day, day_us, event, events, item, items, promotion, promotions
+from training.dataset import Ints
+from training.queries import Query, Window, history_batch, interests_of, open_window
+
+IDS = ["COW-MILK", "OAT-MILK", "RYE-BREAD", "TEA"]
+CATALOGUE = items(*(item(name, "Food") for name in IDS))
+AS_OF = 50.0
+HAPPENED = [
+    event("household-1", "TEA", 49.9),
+    event("household-1", "RYE-BREAD", 3),
+    event("household-1", "TEA", 50),
+    event("household-1", "COW-MILK", 63.9, "click"),
+    event("household-1", "OAT-MILK", 64),
+    event("household-1", "NOT-SERVED", 55),
+    event("household-1", "OAT-MILK", 55, "impression"),
+    event("household-2", "OAT-MILK", 10),
+    event("household-3", "OAT-MILK", 51),
+    event("household-3", "OAT-MILK", 52),
+    event("household-4", "NOT-SERVED", 51),
+]
+
+
+@pytest.fixture(scope="module")
+def window() -> Window:
+    """Two weeks from AS_OF on."""
+    shown = promotions(promotion("TEA", "coupon", AS_OF, AS_OF + 7))
+    return open_window(dataset(events(*HAPPENED), CATALOGUE, shown), CATALOGUE, day(AS_OF), weeks=2)
+
+
+def names(window: Window, rows: np.ndarray) -> list[str]:
+    """Ids of rows."""
+    return window.items.vocabulary.names(rows)
+
+
+def asked(window: Window, user_id: str) -> Query:
+    """The one query of a shopper."""
+    (query,) = [query for query in window.queries if query.user_id == user_id]
+    return query
+
+
+def test_those_who_did_something_in_the_window_are_asked_about_whether_known_or_not(window: Window) -> None:
+    assert [query.user_id for query in window.queries] == ["household-1", "household-3"]
+    assert asked(window, "household-1").shopper.is_known
+    assert not asked(window, "household-3").shopper.is_known
+
+
+def test_the_truth_is_what_happened_from_the_instant_up_to_the_windows_end(window: Window) -> None:
+    query = asked(window, "household-1")
+    assert names(window, query.truth) == ["COW-MILK", "TEA"]
+    assert names(window, query.seen) == ["RYE-BREAD", "TEA"]
+    assert names(window, asked(window, "household-3").truth) == ["OAT-MILK"]
+    assert asked(window, "household-3").seen.size == 0
+
+
+def test_shoppers_and_items_stand_as_they_did_at_the_instant(window: Window) -> None:
+    shopper = asked(window, "household-1").shopper
+    assert window.now_us == day_us(AS_OF)
+    assert names(window, shopper.history_rows) == ["RYE-BREAD", "TEA"]
+    assert shopper.last_event_us == day_us(49.9)
+    users = np.expm1(window.items.column("item_log_users"))
+    np.testing.assert_allclose(users, [0, 1, 1, 1], atol=1e-6)
+    assert window.items.column("item_coupon_reach").tolist() == [0, 0, 0, 0]
+
+
+VECTORS = np.arange(4 * 128, dtype=np.float32).reshape(4, 128) + 1
+
+
+def test_histories_go_to_the_tower_padded_on_the_left_with_zeros(window: Window) -> None:
+    known, unknown = (query.shopper for query in window.queries)
+    vectors, types, ages = history_batch(VECTORS, [known, unknown], window.now_us)
+    assert vectors.shape == (2, spec.HISTORY_LENGTH, 128)
+    np.testing.assert_array_equal(vectors[0, -2:], VECTORS[known.history_rows])
+    assert types[0, -2:].tolist() == [spec.EVENT_CODES["purchase"]] * 2
+    np.testing.assert_allclose(ages[0, -2:], [47.0, 0.1], rtol=1e-4)
+    for part in (vectors, types, ages):
+        assert not part[0, :-2].any()
+        assert not part[1].any()
+
+
+def test_whoever_has_no_history_gets_the_fallback_and_the_others_the_towers_answer(window: Window) -> None:
+    sizes: list[int] = []
+
+    def last_event(vectors: Floats, types: Ints, ages: Floats) -> Floats:
+        sizes.append(len(types))
+        assert ages.shape == types.shape
+        return vectors[:, -1:]
+
+    shoppers: list[Shopper] = [query.shopper for query in window.queries] * 2
+    found = interests_of(last_event, VECTORS, shoppers, window.now_us, batch_size=3)
+    assert sizes == [3, 1]
+    assert [interest.is_fallback for interest in found] == [False, True, False, True]
+    np.testing.assert_array_equal(found[2].vectors, VECTORS[[3]])
+    assert not found[1].vectors.any()
