@@ -14,6 +14,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
+from features import schema
+
 Entity: TypeAlias = Literal["user", "item", "pair"]
 DType: TypeAlias = Literal["int64", "float32", "string", "list[int64]", "list[float32]", "list[string]"]
 Freshness: TypeAlias = Literal["batch", "live", "request"]
@@ -57,17 +59,7 @@ CATEGORY_LENGTH = 48
 HALF_LIFE_DAYS = 84.0
 """A shopper's engagement counts half after this many days."""
 
-EVENT_TYPES = (
-    "view",
-    "click",
-    "add-to-cart",
-    "remove-from-cart",
-    "purchase",
-    "review",
-    "share",
-    "search",
-    "impression",
-)
+EVENT_TYPES = schema.EVENT_TYPES
 EVENT_CODES = {name: code for code, name in enumerate(EVENT_TYPES, start=1)}
 """Code of each event type in histories; 0 is padding."""
 EVENT_WEIGHTS = {"purchase": 1.0, "review": 0.5, "add-to-cart": 0.3, "share": 0.3, "click": 0.1, "view": 0.05}

@@ -20,6 +20,7 @@ def category_name(depth: int | None = None) -> pl.Expr:
     path = pl.col("category") if depth is None else pl.col("category").list.head(depth)
     return path.list.join(" > ")
 
+
 _READ = ("user_id", "item_id", "event_id", "event_type", "event_time", "price", "session_id")
 
 

@@ -74,13 +74,14 @@ def plain_gather(
             leaders += [row for row in popular if model.items.leaf[row] == leaf][: limits.per_category]
         leaders = leaders[: limits.category]
     popular = popular[: limits.popular]
-    near = near[: max(limits.total - len(again) - len(leaders) - len(popular), 0)]
+    room = max(limits.total - len(again) - len(leaders) - len(popular), 0)
     merged: dict[int, Source] = {}
     for source, rows in (
         (Source.BUY_AGAIN, again),
-        (Source.INTEREST, near),
+        (Source.INTEREST, near[:room]),
         (Source.SAME_CATEGORY, leaders),
         (Source.POPULAR, popular),
+        (Source.INTEREST, near[room:]),
     ):
         for row in rows:
             merged.setdefault(row, source)

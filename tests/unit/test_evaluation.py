@@ -9,13 +9,15 @@ import pytest
 from features.clock import to_us
 from features.encode import resolve
 from features.vocab import Rows
-from services.ranking.ordering import Interest, OrderingModel, Ranker, recommend
-from tests.tiny_shop import AS_OF, LIMITS, TinyShop, shoppers
+from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Ranker, recommend
+from tests.tiny_shop import AS_OF, TinyShop, shoppers
 from training.evaluation import K, baseline_lists, compare, model_lists, per_shopper, summary
 from training.metrics import Doubles
 from training.queries import Query, Window
 
 NOW_US = to_us(AS_OF)
+LIMITS = CandidateLimits(total=40)
+"""Room for every item of the shop."""
 
 
 class Favourites:

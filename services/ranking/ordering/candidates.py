@@ -77,20 +77,21 @@ def gather(
         excluded_rows: int32 [E], rows that must not appear.
 
     Returns:
-        At most `limits.total` candidates; fewer when sources propose the same rows or the catalogue has no more.
+        At most `limits.total` candidates; fewer when index and sources together have no more.
     """
     allowed = np.ones(len(model.items.vocabulary), dtype=bool)
     allowed[excluded_rows] = False
     again = _first(shopper.repeat_rows, allowed, limits.buy_again)
     leaders = _category_leaders(model, shopper, allowed, limits)
     popular = _first(model.popular_rows, allowed, limits.popular)
-    near = near_rows[: max(limits.total - again.size - leaders.size - popular.size, 0)]
+    room = max(limits.total - again.size - leaders.size - popular.size, 0)
     return _merge(
         [
             (Source.BUY_AGAIN, again),
-            (Source.INTEREST, near),
+            (Source.INTEREST, near_rows[:room]),
             (Source.SAME_CATEGORY, leaders),
             (Source.POPULAR, popular),
+            (Source.INTEREST, near_rows[room:]),  # in the places that sources left by proposing the same item
         ],
         limits.total,
     )
