@@ -4,6 +4,7 @@ Shapes as in the bundle's contract: text_tower int64 [B, T] twice → `vectors` 
 [B, T, D], int64 [B, T], float32 [B, T] → `interest_vectors` float32 [B, K, D]; B and T are free.
 """
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def _histories(count: int) -> tuple[torch.Tensor, ...]:
 def _export(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str], output: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists every operator of torchvision that is not there
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         torch.onnx.export(
