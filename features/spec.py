@@ -87,6 +87,12 @@ USER_FEATURES = (
     _user("category_weights", "list[float32]", "share of decayed event weight, 0 to 1, as category_names"),
 )
 
+PARALLEL_LISTS = tuple(
+    tuple(feature.name for feature in USER_FEATURES if feature.name.startswith(group) and feature.dtype[:4] == "list")
+    for group in ("history_", "repeat_", "leaf_", "category_")
+)
+"""Groups of list features that have one length and one order."""
+
 ITEM_FEATURES = (
     _item("item_log_count", "ln(1 + event weight)"),
     _item("item_log_users", "ln(1 + shoppers)"),

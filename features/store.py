@@ -203,7 +203,17 @@ class UserReader:
         except (DecodeError, KeyError, TypeError) as error:  # what Feast raises when others wrote under its keys
             raise StoreUnavailable(f"unreadable answer: {error!r}") from error
         row = _decode(spec.USER_FEATURES, values)
-        return row and row | {"event_timestamp": stamp}
+        if row is None:
+            return None
+        _check_parallel(row)
+        return row | {"event_timestamp": stamp}
+
+
+def _check_parallel(row: Mapping[str, Any]) -> None:
+    for group in spec.PARALLEL_LISTS:
+        lengths = {name: len(row[name]) for name in group}
+        if len(set(lengths.values())) > 1:
+            raise StoreUnavailable(f"lists of different lengths in one row: {lengths}")
 
 
 def _decode(features: Sequence[spec.Feature], values: Mapping[str, Value] | None) -> dict[str, object] | None:

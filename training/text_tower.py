@@ -35,7 +35,7 @@ class TextTower(nn.Module):
         """Split the encoder's layers into frozen ones and the topmost `trained_layers`.
 
         Raises:
-            ValueError: if the encoder has no `encoder.layer` list, or fewer layers than asked for.
+            ValueError: if the encoder has no `encoder.layer` list, fewer layers than asked for, or is narrower than D.
         """
         super().__init__()
         layers = getattr(getattr(encoder, "encoder", None), "layer", None)
@@ -48,6 +48,8 @@ class TextTower(nn.Module):
         self.lower = nn.ModuleList(layers[:split])
         self.upper = nn.ModuleList(layers[split:])
         width: int = encoder.config.hidden_size  # type: ignore[assignment, union-attr]
+        if width < VECTOR_SIZE:
+            raise ValueError(f"{type(encoder).__name__} is {width} wide; vectors of {VECTOR_SIZE} need at least that")
         self.projection = nn.Linear(width, VECTOR_SIZE)
         for parameter in (*self.embeddings.parameters(), *self.lower.parameters()):
             parameter.requires_grad = False

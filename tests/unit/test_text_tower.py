@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 from tests.tiny_encoder import WIDTH, write_tiny_encoder
 from training.config import VECTOR_SIZE, TextTowerConfig
@@ -64,6 +64,12 @@ def test_only_the_topmost_layers_and_the_projection_learn(encoder: str) -> None:
     still = {name.split(".")[0] for name, parameter in tower.named_parameters() if not parameter.requires_grad}
     assert learning == {"upper", "projection"}
     assert still == {"embeddings", "lower"}
+
+
+def test_an_encoder_narrower_than_the_vectors_is_refused(encoder: str) -> None:
+    narrow = AutoModel.from_config(AutoConfig.from_pretrained(encoder, hidden_size=64))  # type: ignore[no-untyped-call]
+    with pytest.raises(ValueError, match="is 64 wide; vectors of 128 need at least that"):
+        TextTower(narrow, trained_layers=1)
 
 
 def test_an_encoder_that_cannot_be_split_is_refused(encoder: str) -> None:

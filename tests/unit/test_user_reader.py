@@ -1,0 +1,51 @@
+"""What a reader makes of the online store's answers, with the answers made by hand."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList, Value
+
+from features import spec
+from features.store import StoreUnavailable, UserReader
+
+_LISTS: dict[str, Any] = {
+    "list[string]": lambda n: Value(string_list_val=StringList(val=[f"OAT-MILK-{place}" for place in range(n)])),
+    "list[int64]": lambda n: Value(int64_list_val=Int64List(val=range(n))),
+    "list[float32]": lambda n: Value(float_list_val=FloatList(val=[0.5] * n)),
+}
+
+
+def a_row(lengths: dict[str, int]) -> dict[str, Value]:
+    """One shopper's stored values; every list has two entries but those named."""
+    scalars = {"int64": Value(int64_val=3), "float32": Value(float_val=0.25)}
+    return {
+        feature.name: scalars.get(feature.dtype) or _LISTS[feature.dtype](lengths.get(feature.name, 2))
+        for feature in spec.USER_FEATURES
+    }
+
+
+def a_reader(row: dict[str, Value]) -> UserReader:
+    """A reader whose store answers every question with this row."""
+
+    async def answer(*_: object) -> list[tuple[datetime, dict[str, Value]]]:
+        return [(datetime(2026, 1, 1, tzinfo=UTC), row)]
+
+    provider = SimpleNamespace(online_read_async=answer)
+    store: Any = SimpleNamespace(get_feature_view=str, config=None, provider=provider)
+    return UserReader(store)
+
+
+async def test_a_whole_row_is_read() -> None:
+    found = await a_reader(a_row({})).read("household-7")
+    assert found is not None
+    assert found["repeat_item_ids"] == ["OAT-MILK-0", "OAT-MILK-1"]
+    assert found["event_count"] == 3
+
+
+@pytest.mark.parametrize("group", spec.PARALLEL_LISTS, ids=lambda group: group[0])
+async def test_a_torn_row_is_as_good_as_none_and_the_lists_are_named(group: tuple[str, ...]) -> None:
+    """Encoding it would mix one item's numbers with another's, or raise in the middle of a request."""
+    with pytest.raises(StoreUnavailable, match=f"'{group[-1]}': 1"):
+        await a_reader(a_row({group[-1]: 1})).read("household-7")
