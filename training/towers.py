@@ -2,7 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,23 +58,33 @@ def lay_foundation(texts: Texts, config: TrainConfig) -> Foundation:
 
 def fit_text(foundation: Foundation, sequences: Sequences, config: TrainConfig, seed: int) -> FittedText:
     """Stage A from the foundation's pre-trained weights."""
-    torch.manual_seed(seed)
     tower = copy.deepcopy(foundation.tower)
-    losses = fit_text_tower(
-        tower, foundation.activations, foundation.texts, sequences, config.text, np.random.default_rng(seed)
-    )
+    with _repeatable(seed) as rng:
+        losses = fit_text_tower(tower, foundation.activations, foundation.texts, sequences, config.text, rng)
     log.info("stage A: loss %s", ends(losses))
     return FittedText(tower, text_vectors(tower, foundation.activations)[foundation.texts.of_row])
 
 
 def fit_interest(text: FittedText, sequences: Sequences, config: TrainConfig, seed: int) -> Towers:
     """Stage B on top of a fitted text tower."""
-    torch.manual_seed(seed)
-    items = ItemVectors(torch.from_numpy(text.row_vectors), config.interest.residual_dropout)
-    interest = InterestTower(config.interest)
-    losses = fit_interest_tower(interest, items, sequences, config.interest, np.random.default_rng(seed))
+    with _repeatable(seed) as rng:
+        items = ItemVectors(torch.from_numpy(text.row_vectors), config.interest.residual_dropout)
+        interest = InterestTower(config.interest)
+        losses = fit_interest_tower(interest, items, sequences, config.interest, rng)
     log.info("stage B: loss %s", ends(losses))
     return Towers(text, interest, all_item_vectors(items))
+
+
+@contextmanager
+def _repeatable(seed: int) -> Iterator[np.random.Generator]:
+    """Same seed, same numbers: torch otherwise adds up gradients of gathered rows as its threads happen to arrive."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    try:
+        yield np.random.default_rng(seed)
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def ends(losses: Sequence[float]) -> str:

@@ -85,6 +85,24 @@ def test_without_a_step_items_are_their_texts_rounded_to_half_precision(encoder:
     assert towers.vectors.dtype == np.float32
 
 
+def test_fitting_is_in_torchs_deterministic_mode_and_leaves_it_as_it_was(
+    encoder: str, groceries: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, two threads add gradients up as they arrive: now and then other towers from the same seed."""
+    modes: list[bool] = []
+    step = torch.autograd.backward
+
+    def watched(loss: torch.Tensor) -> None:
+        modes.append(torch.are_deterministic_algorithms_enabled())
+        step(loss)
+
+    monkeypatch.setattr(torch.autograd, "backward", watched)
+    config = config_of(encoder, text_steps=1, interest_steps=1)
+    fitted(groceries, foundation_of(groceries, config), config)
+    assert modes == [True, True]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_stage_a_draws_together_what_is_bought_together_and_apart_what_is_not(encoder: str, groceries: Dataset) -> None:
     """It once drew everything together: the text itself was among the candidates against it."""
     config = config_of(encoder, text_steps=30)
