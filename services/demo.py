@@ -69,7 +69,8 @@ def print_reply(reply: messages.RecommendResponse, titles: dict[str, str]) -> No
     """One line per item: score, interest score, source, name."""
     for place, result in enumerate(reply.results, start=1):
         source = messages.CandidateSource.Name(result.source).removeprefix("CANDIDATE_SOURCE_").lower()
-        scores = f"{result.score:7.3f}  interest {result.interest_score:6.2f}"
+        interest = f"{result.interest_score:6.2f}" if result.HasField("interest_score") else "     -"
+        scores = f"{result.score:7.3f}  interest {interest}"
         print(f"  {place:>2}. {scores}  {source:<14} {titles[result.item_id]}")
     timings = ", ".join(f"{name} {value:.1f}" for name, value in sorted(reply.stage_timings_ms.items()))
     degraded = ", ".join(messages.Degradation.Name(step) for step in reply.degradations)

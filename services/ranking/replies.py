@@ -1,5 +1,6 @@
 """Ordered lists to the API's messages. Knows the messages, not how the lists came about."""
 
+import math
 from collections.abc import Sequence
 
 from aisle.v1 import recommendation_service_pb2 as messages
@@ -27,7 +28,7 @@ def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedIt
         messages.RankedItem(
             item_id=item_id,
             score=score,
-            interest_score=interest,
+            interest_score=None if math.isnan(interest) else interest,
             source=messages.CandidateSource.Name(source),
             reasons=[REASONS[Source(source)]] if REASONS[Source(source)] else [],
         )

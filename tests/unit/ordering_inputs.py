@@ -33,4 +33,6 @@ def an_interest(seed: int, count: int = 2) -> Interest:
 
 
 def contents(ranked: RankedList) -> list[Any]:
-    return [ranked.rows.tolist(), ranked.scores.tolist(), ranked.interest.tolist(), ranked.sources.tolist()]
+    """A list's columns as plain values that can be compared; None where interest had no say."""
+    interest = [None if np.isnan(score) else score for score in ranked.interest.tolist()]
+    return [ranked.rows.tolist(), ranked.scores.tolist(), interest, ranked.sources.tolist()]

@@ -22,7 +22,7 @@ class RankedList:
     scores: Floats
     """The ranker's score, or what the list is ordered by where the ranker has no say; falls along the list."""
     interest: Floats
-    """Interest score; 0 where no interest vector was known."""
+    """Interest score; NaN where interest had no say in the list."""
     sources: npt.NDArray[np.uint8]
 
     def head(self, count: int) -> "RankedList":
@@ -55,7 +55,7 @@ def popular(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> 
     """The most popular items, scored by ln(1 + event weight, half-life 28 days)."""
     rows = model.popular_rows[~np.isin(model.popular_rows, excluded_rows)][:count]
     scores = model.items.column("item_log_weight_28d")[rows]
-    return RankedList(rows, scores, np.zeros_like(scores), _filled(rows, Source.POPULAR))
+    return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.POPULAR))
 
 
 def similar(model: OrderingModel, context_rows: Rows, count: int) -> RankedList:
@@ -64,7 +64,7 @@ def similar(model: OrderingModel, context_rows: Rows, count: int) -> RankedList:
     rows, scores = model.index.search(query, count, context_rows)
     found = rows[0] >= 0
     rows, scores = rows[0][found], scores[0][found]
-    return RankedList(rows, scores, np.zeros_like(scores), _filled(rows, Source.SIMILAR))
+    return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.SIMILAR))
 
 
 def buy_again(
