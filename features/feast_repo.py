@@ -9,6 +9,9 @@ Choices:
 This module does not know what goes into the views (store).
 """
 
+import prometheus_client  # noqa: F401 - first: Feast's import would turn every metric of the process into a file
+
+# isort: split
 import fcntl
 import os
 from collections.abc import Iterator

@@ -12,6 +12,9 @@ Choices, measured with Feast 0.67 and Valkey 9.1 on two cores:
 This module does not know how a value is computed (transforms) nor what it is used for (encode).
 """
 
+import prometheus_client  # noqa: F401 - first: Feast's import would turn every metric of the process into a file
+
+# isort: split
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
