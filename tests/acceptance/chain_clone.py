@@ -57,7 +57,9 @@ def watch(command: list[str]) -> Watched:
         CalledProcessError: if it fails.
     """
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AISLE_", "MAKE", "MFLAGS"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AISLE_", "MAKE", "MFLAGS", "PROMETHEUS_"))
     }
     watched = Watched()
     started = time.monotonic()
