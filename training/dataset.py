@@ -3,6 +3,7 @@
 Everything is cut at an instant: nothing at or after `as_of` enters.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,9 +60,13 @@ def item_texts(items: pl.DataFrame) -> Texts:
 class Sequences:
     """All shoppers' events in one set of arrays of length E, by shopper and then by time; U shoppers."""
 
+    user_ids: Sequence[str]
+    """The U shoppers, sorted."""
     starts: Ints
     """int64 [U + 1]: shopper u's events are starts[u]:starts[u + 1]."""
     rows: Rows
+    weights: npt.NDArray[np.float64]
+    """float64 [E], how much each event says (spec.EVENT_WEIGHTS)."""
     event_types: Ints
     times_us: Ints
     sessions: Ints
@@ -87,6 +92,7 @@ def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
         .select(
             "row",
             "weight",
+            "user_id",
             user=pl.col("user_id").rle_id(),
             session=session.rank("dense").cast(pl.Int64),
             event_type=pl.col("event_type").replace_strict(spec.EVENT_CODES, return_dtype=pl.Int64),
@@ -97,8 +103,10 @@ def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
     rows = known["row"].to_numpy()
     _, first = np.unique(known["user"].to_numpy(), return_index=True)
     return Sequences(
+        user_ids=known["user_id"].gather(first).to_list(),
         starts=np.append(first, known.height).astype(np.int64),
         rows=rows,
+        weights=known["weight"].to_numpy(),
         event_types=known["event_type"].to_numpy(),
         times_us=known["time_us"].to_numpy(),
         sessions=known["session"].to_numpy(),

@@ -12,8 +12,9 @@ import torch
 from features.encode import Floats
 from training.config import TrainConfig
 from training.dataset import Sequences, Texts
-from training.fit import all_item_vectors, fit_interest_tower, fit_text_tower
 from training.interest_tower import InterestTower, ItemVectors
+from training.stage_a import fit_text_tower
+from training.stage_b import all_item_vectors, fit_interest_tower
 from training.text_tower import FrozenActivations, TextTower, Tokens, open_text_tower, start_projection, text_vectors
 
 log = logging.getLogger(__name__)
