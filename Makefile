@@ -22,8 +22,8 @@ bundles/serving: | install
 test: lint                     ## everything that needs no GPU, real Triton and Valkey included
 	$(BIN)/python -m pytest --cov
 
-accept: bundles/serving        ## full-size checks: make accept AREA=chain [LINE=4]
-	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE))
+accept: bundles/serving        ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
+	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE)) $(if $(BEAUTY),--data $(BEAUTY))
 
 lint: install
 	$(BIN)/ruff check .

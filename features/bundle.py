@@ -37,6 +37,9 @@ ITEM_VECTORS = "item_vectors.npy"
 ITEM_COLUMNS = "item_columns.parquet"
 INDEX = "index.faiss"
 RANKER = "ranker.txt"
+NEW_RANKER = "ranker_new.txt"
+"""For lists from which what the shopper had before is left out."""
+ITEM_TO_ITEM = "item_to_item.npz"
 FEATURE_SPEC = "feature_spec.json"
 POPULARITY = "popularity.npy"
 MANIFEST = "manifest.json"
@@ -52,11 +55,19 @@ FILES = (
     ITEM_COLUMNS,
     INDEX,
     RANKER,
+    NEW_RANKER,
+    ITEM_TO_ITEM,
     FEATURE_SPEC,
     POPULARITY,
 )
 """What every bundle holds besides its manifest; more files (reports) are allowed and checked alike."""
 
+TEXT_TOWER_FP16 = "text_tower/model.fp16.onnx"
+TEXT_TOWER_INT8 = "text_tower/model.int8.onnx"
+"""Smaller text towers, which a bundle may lack."""
+
+COMPRESSION = "compression"
+"""Manifest key of what they cost: file → how far its vectors are from TEXT_TOWER's, `cosine_p1` among the figures."""
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TAKEN = ("serving", "serving.log")
@@ -103,7 +114,7 @@ def write_bundle(bundles: Path, version: str, facts: Mapping[str, Any]) -> Itera
         bundles: The directory of all bundles.
         version: The new bundle's name; letters, digits, `.`, `-`, `_`, beginning with a letter or digit.
         facts: What the manifest says besides versions and hashes: `as_of` (ISO, UTC), metrics, data window, git
-            commit, …
+            commit, … Read on leaving: what is known only then may be added in between.
 
     Raises:
         BundleError: if the version exists already or is no such name, or a required file was not written.

@@ -13,6 +13,7 @@ This module does not know where a shopper's row came from, nor what the ranker d
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features import spec
+from features.clock import to_us
 from features.transforms import category_name
 from features.vocab import Rows, Vocabulary
 
@@ -35,6 +37,8 @@ class ItemColumns:
     """What the ranking process holds of every item; arrays have one entry per row of the bundle."""
 
     vocabulary: Vocabulary
+    as_of_us: int
+    """The instant the features were taken at, microseconds since 1970."""
     matrix: Floats
     """float32 [N, I], the ITEM_FEATURES in order."""
     leaf: Rows
@@ -56,12 +60,13 @@ class ItemColumns:
 _ITEM_POSITION = {feature.name: position for position, feature in enumerate(spec.ITEM_FEATURES)}
 
 
-def item_columns(items: pl.DataFrame, features: pl.DataFrame) -> ItemColumns:
+def item_columns(items: pl.DataFrame, features: pl.DataFrame, as_of: datetime) -> ItemColumns:
     """Build the columns from the catalogue and its features.
 
     Args:
         items: The ITEMS table (item_id, category, …).
         features: `item_id` and the ITEM_FEATURES, same rows in the same order.
+        as_of: The instant the features were taken at.
 
     Raises:
         ValueError: if the two tables do not hold the same items in the same order.
@@ -74,6 +79,7 @@ def item_columns(items: pl.DataFrame, features: pl.DataFrame) -> ItemColumns:
     matrix = features.select(feature.name for feature in spec.ITEM_FEATURES).to_numpy().astype(np.float32)
     return ItemColumns(
         vocabulary=Vocabulary(items["item_id"]),
+        as_of_us=to_us(as_of),
         matrix=np.ascontiguousarray(matrix),
         leaf=leaves.rows(names["leaf"].to_list()),
         category=categories.rows(names["category"].to_list()),
@@ -161,18 +167,29 @@ def history_ages_days(shopper: Shopper, now_us: int) -> Floats:
     return np.maximum((now_us - shopper.history_times_us) / _DAY_US, 0.0).astype(np.float32)
 
 
-def encode(
-    shopper: Shopper, items: ItemColumns, rows: Rows, interest_scores: Floats, now_us: int, *, interest_fallback: bool
-) -> Floats:
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """What the models say of each of n candidates."""
+
+    interest: Floats
+    """float32 [n], `interest_score`."""
+    interest_fallback: bool
+    """Whether the interest vector is the fallback."""
+    history: Floats
+    """float32 [n], `history_score`."""
+    item_to_item: Floats
+    """float32 [n, len(I2I_FEATURES)]."""
+
+
+def encode(shopper: Shopper, items: ItemColumns, rows: Rows, scores: ModelScores, now_us: int) -> Floats:
     """The ranker's matrix for one shopper's candidates.
 
     Args:
         shopper: From `resolve`, against the same `items`.
         items: The bundle's item columns.
         rows: int32 [n], distinct candidate rows.
-        interest_scores: float32 [n].
+        scores: Of the same n rows.
         now_us: The instant of the request, microseconds since 1970.
-        interest_fallback: Whether the interest vector is the fallback.
 
     Returns:
         float32 [n, F], columns as `spec.MATRIX_COLUMNS`.
@@ -180,14 +197,18 @@ def encode(
     matrix = np.empty((rows.size, len(spec.MATRIX_COLUMNS)), dtype=np.float32)
     idle_days = max((now_us - shopper.last_event_us) / _DAY_US, 0.0) if shopper.is_known else -1.0
     matrix[:, _ITEM_BLOCK] = items.matrix[rows]
+    matrix[:, _AGES] += np.where(matrix[:, _AGES] >= 0, (now_us - items.as_of_us) / _DAY_US, 0.0)
     matrix[:, _USER_BLOCK] = shopper.scalars
     matrix[:, _AT["user_idle_days"]] = idle_days
     matrix[:, _PAIR_BLOCK] = _pair_values(shopper, items, rows, now_us, idle_days)
+    matrix[:, _LEAF_BLOCK] = _leaf_values(shopper, items, rows, now_us, matrix)
     matrix[:, _AT["pair_leaf_affinity"]] = shopper.leaf_affinity[items.leaf[rows]]
     matrix[:, _AT["pair_category_affinity"]] = shopper.category_affinity[items.category[rows]]
     matrix[:, _AT["pair_price_gap"]] = _price_gap(items.column("item_log_price")[rows], shopper)
-    matrix[:, _AT["interest_score"]] = interest_scores
-    matrix[:, _AT["interest_fallback"]] = float(interest_fallback)
+    matrix[:, _I2I_BLOCK] = scores.item_to_item
+    matrix[:, _AT["history_score"]] = scores.history
+    matrix[:, _AT["interest_score"]] = scores.interest
+    matrix[:, _AT["interest_fallback"]] = float(scores.interest_fallback)
     return matrix
 
 
@@ -195,6 +216,9 @@ _AT = {name: position for position, name in enumerate(spec.MATRIX_COLUMNS)}
 _ITEM_BLOCK = slice(0, len(spec.ITEM_FEATURES))
 _USER_BLOCK = slice(_AT["user_log_events"], _AT["user_discount_share"] + 1)
 _PAIR_BLOCK = slice(_AT["pair_count"], _AT["pair_item_due"] + 1)
+_LEAF_BLOCK = slice(_AT["pair_leaf_weight"], _AT["pair_leaf_lag_days"] + 1)
+_AGES = slice(_AT["item_age_days"], _AT["item_idle_days"] + 1)
+_I2I_BLOCK = slice(_AT["history_score"] - len(spec.I2I_FEATURES), _AT["history_score"])
 _MEAN_LOG_PRICE = _AT["user_mean_log_price"] - _AT["user_log_events"]
 
 
@@ -231,6 +255,32 @@ def _pair_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, 
         ]
     )
     return values
+
+
+def _leaf_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, matrix: Floats) -> Floats:
+    """float32 [n, 4] of the shopper's items in each candidate's most specific category: weight over the heaviest's,
+    their number, idle days of the category, and by how much the candidate lags behind it."""
+    size = len(items.leaves) + 1  # the last entry stands for "no category" and stays empty
+    own = items.leaf[shopper.repeat_rows]
+    in_leaf = own >= 0
+    own = own[in_leaf]
+    heaviest, last_us = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.int64)
+    np.maximum.at(heaviest, own, shopper.repeat_weights[in_leaf])
+    np.maximum.at(last_us, own, shopper.repeat_last_us[in_leaf])
+    count = np.bincount(own, minlength=size).astype(np.float32)
+    leaf = items.leaf[rows]
+    known = count[leaf] > 0
+    idle = np.where(known, np.maximum((now_us - last_us[leaf]) / _DAY_US, 0.0), -1.0)
+    item_idle = matrix[:, _AT["pair_idle_days"]]
+    share = matrix[:, _AT["pair_weight_share"]] * max(float(shopper.repeat_weights.max(initial=0.0)), 1e-9)
+    return np.column_stack(
+        [
+            np.where(known, share / np.maximum(heaviest[leaf], 1e-9), 0.0),
+            count[leaf],
+            idle,
+            np.where(known & (item_idle >= 0), item_idle - idle, -1.0),
+        ]
+    ).astype(np.float32)
 
 
 _PAIR_DEFAULTS = np.array([0, 0, 0, -1, -1, -1, -1, -1], dtype=np.float32)

@@ -107,10 +107,16 @@ ITEM_FEATURES = (
     _item("item_promotion_share", "share of the last eight weeks on promotion, 0 to 1"),
     _item("item_repeat_rate", "share of its shoppers who came back for it, 0 to 1"),
     _item("item_gap_days", "days, median between one shopper's purchases", -1.0),
-    _item("item_age_days", "days since first seen", -1.0),
+    _item("item_age_days", "days since first seen, moved to now when encoded", -1.0),
+    _item("item_idle_days", "days since last seen, moved to now when encoded", -1.0),
     _item("item_leaf_log_weight", "ln(1 + its most specific category's event weight, half-life 28 days)"),
     _item("item_share_of_leaf", "share of its most specific category's event weight, 0 to 1"),
 )
+
+I2I_TABLES = ("lasting", "current")
+"""Item-to-item tables of a bundle: of all that was, and of what is engaged with lately."""
+I2I_FEATURES = tuple((question, table) for question in ("all", "latest") for table in I2I_TABLES)
+"""Asked with all a shopper has had, and with their latest events."""
 
 PAIR_FEATURES = (
     _pair("user_log_events", "ln(1 + events)"),
@@ -127,9 +133,15 @@ PAIR_FEATURES = (
     _pair("pair_gap_days", "days, mean between the shopper's events with the item", -1.0),
     _pair("pair_due", "idle days over the shopper's own gap, at most 8", -1.0),
     _pair("pair_item_due", "idle days over the item's usual gap, at most 8", -1.0),
+    _pair("pair_leaf_weight", "weight over that of the shopper's heaviest item of its leaf, 0 to 1"),
+    _pair("pair_leaf_items", "the shopper's items of its leaf"),
+    _pair("pair_leaf_idle_days", "days since the shopper's last event in its leaf", -1.0),
+    _pair("pair_leaf_lag_days", "days from the shopper's last event with the item to that in its leaf", -1.0),
     _pair("pair_leaf_affinity", "share, 0 to 1"),
     _pair("pair_category_affinity", "share, 0 to 1"),
     _pair("pair_price_gap", "ln price minus the shopper's mean ln price"),
+    *(_pair(f"i2i_{q}_{t}", f"sum of item-to-item weights ({t}) over {q} items") for q, t in I2I_FEATURES),
+    _pair("history_score", "dot product of the mean vector of the latest items with the item vector"),
     _pair("interest_score", "largest dot product of an interest vector with the item vector"),
     _pair("interest_fallback", "1 when the interest vector is the mean of the history's vectors"),
 )

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 
 from features import spec
-from features.encode import ItemColumns, item_columns
-from tests.shop import DAY_US, day_us, item, items
+from features.encode import ItemColumns, ModelScores, item_columns
+from tests.shop import DAY_US, day, day_us, item, items
 
 PATHS = (("Dairy", "Milk", "Oat milk"), ("Dairy", "Milk", "Fresh milk"), ("Dairy", "Cheese"), ("Bakery",), ())
+AS_OF_DAY = 395.5
 NOW_US = day_us(400)
 Values = dict[str, Any]
 
@@ -59,8 +60,26 @@ def pair_value(name: str, row: Mapping[str, Any], shelf: Values, bundle_ids: lis
     )
 
 
+def item_value(name: str, shelf: Values, days: float) -> float:
+    """One cell of ITEM_FEATURES, `days` after the features were taken."""
+    ages = name in {"item_age_days", "item_idle_days"} and shelf[name] >= 0
+    return float(shelf[name] + days if ages else shelf[name])
+
+
+def score_value(name: str, scores: ModelScores, position: int) -> float | None:
+    """One cell of what the models say; None where they say nothing of that."""
+    said = {
+        "history_score": scores.history[position],
+        "interest_score": scores.interest[position],
+        "interest_fallback": scores.interest_fallback,
+    }
+    for number, (question, table) in enumerate((q, t) for q in ("all", "latest") for t in ("lasting", "current")):
+        said[f"i2i_{question}_{table}"] = scores.item_to_item[position, number]
+    return float(said[name]) if name in said else None
+
+
 def oracle(
-    row: Mapping[str, Any], shelf: list[Values], rows: list[int], scores: list[float], now_us: int, *, fallback: bool
+    row: Mapping[str, Any], shelf: list[Values], rows: list[int], scores: ModelScores, as_of_us: int, now_us: int
 ) -> list[list[float]]:
     """The whole matrix, cell by cell."""
     bundle_ids = [values["item_id"] for values in shelf]
@@ -69,21 +88,25 @@ def oracle(
     def cell(name: str, position: int) -> float:
         values = shelf[rows[position]]
         if name in item_names:
-            return float(values[name])
-        if name == "interest_score":
-            return scores[position]
-        if name == "interest_fallback":
-            return float(fallback)
-        return pair_value(name, row, values, bundle_ids, now_us)
+            return item_value(name, values, (now_us - as_of_us) / DAY_US)
+        said = score_value(name, scores, position)
+        return pair_value(name, row, values, bundle_ids, now_us) if said is None else said
 
     return [[cell(name, position) for name in spec.MATRIX_COLUMNS] for position in range(len(rows))]
 
 
-def columns_of(shelf: list[Values]) -> ItemColumns:
+def columns_of(shelf: list[Values], as_of_day: float = AS_OF_DAY) -> ItemColumns:
     """Item columns of rows that hold both the catalogue's and the features' columns."""
     catalogue = items(*(item(values["item_id"], *values["category"]) for values in shelf))
     schema = {"item_id": pl.String()} | {feature.name: pl.Float32() for feature in spec.ITEM_FEATURES}
-    return item_columns(catalogue, pl.DataFrame([{name: values[name] for name in schema} for values in shelf], schema))
+    features = pl.DataFrame([{name: values[name] for name in schema} for values in shelf], schema)
+    return item_columns(catalogue, features, day(as_of_day))
+
+
+def random_scores(rng: np.random.Generator, count: int, *, fallback: bool = False) -> ModelScores:
+    """Whatever the models might say of `count` candidates."""
+    interest, history, *item_to_item = rng.standard_normal((2 + len(spec.I2I_FEATURES), count)).astype(np.float32)
+    return ModelScores(interest, fallback, history, np.column_stack(item_to_item))
 
 
 def random_shelf(rng: np.random.Generator, count: int) -> list[Values]:

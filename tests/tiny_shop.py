@@ -3,7 +3,7 @@
 Items of one category have similar vectors, so that the nearest items of a shopper's interests are of the categories in
 their history. The ranker is a real LightGBM model whose score rises with the interest score and with how heavily the
 shopper had the item, falls where the interest is the fallback, and depends on little else. Shoppers' rows hold items of
-the shop and one that it has no more.
+the shop and one that it has no more. Three in four items keep company with some others, drawn at random.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -24,17 +24,18 @@ from features.offline import polars_type
 from features.schema import ITEMS
 from features.transforms import category_name
 from services.common.towers import VECTOR_WIDTH, TowerModels
-from services.ranking.ordering import CandidateLimits, OrderingModel, Ranker, popular_rows
+from services.ranking.ordering import CandidateLimits, ItemToItem, OrderingModel, Ranker, Rankers, popular_rows
 from services.ranking.release import Release
 from services.retrieval.index import build_index
 from tests.tiny_bundle import write_tiny_towers
 
 AS_OF = datetime(2017, 12, 30, 5, tzinfo=UTC)
-LIMITS = CandidateLimits(total=24, buy_again=8, category=6, per_category=2, popular=6)
+LIMITS = CandidateLimits(total=28, buy_again=8, bought_together=1, category=6, per_category=2, popular=6)
 """Fewer than the shop has items, so that every source is cut off somewhere."""
 CATEGORIES = [[room, kind] for room in ("bakery", "cellar", "dairy") for kind in ("plain", "fine")]
 
 _DAY_US = 86_400_000_000
+_NEIGHBOURS = 5
 _RANKER_ROWS = 400
 _RANKER_PARAMETERS = {
     "objective": "regression",
@@ -57,16 +58,23 @@ class TinyShop:
     vectors: Floats
     """float32 [N, 128] of length one, each number exact in float16."""
     ranker_text: str = field(repr=False)
+    new_ranker_text: str = field(repr=False)
+    """Of the ranker of lists without what the shopper had before."""
+    item_to_item: ItemToItem
 
     def model(self) -> OrderingModel:
         """What `open_model` makes of the shop's bundle."""
-        columns = item_columns(self.items, self.features)
-        return OrderingModel.assemble(columns, self.vectors, build_index(self.vectors), popular_rows(columns))
+        columns = item_columns(self.items, self.features, AS_OF)
+        index = build_index(self.vectors)
+        return OrderingModel.assemble(columns, self.vectors, index, self.item_to_item, popular_rows(columns))
 
     def release(self) -> Release:
         """What `open_release` makes of the shop's bundle."""
-        ranker, towers = Ranker(self.ranker_text), TowerModels.of_version("tiny")
-        return Release("tiny", AS_OF, self.model(), ranker, LIMITS, towers)
+        return Release("tiny", AS_OF, self.model(), self.rankers(), LIMITS, TowerModels.of_version("tiny"))
+
+    def rankers(self) -> Rankers:
+        """Both; the one of new items minds the interest score alone."""
+        return Rankers(all_items=Ranker(self.ranker_text), new_items=Ranker(self.new_ranker_text))
 
 
 def tiny_shop(seed: int, item_count: int = 40) -> TinyShop:
@@ -79,7 +87,20 @@ def tiny_shop(seed: int, item_count: int = 40) -> TinyShop:
     vectors = centres[kinds] + 0.7 * rng.standard_normal((item_count, VECTOR_WIDTH))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     rounded = vectors.astype(np.float16).astype(np.float32)
-    return TinyShop(items, pl.DataFrame({"item_id": items["item_id"], **numbers}), rounded, ranker_text(rng))
+    features = pl.DataFrame({"item_id": items["item_id"], **numbers})
+    texts = ranker_text(rng), ranker_text(rng, weight_of_pair=0.0)
+    return TinyShop(items, features, rounded, *texts, random_item_to_item(item_count, rng))
+
+
+def random_item_to_item(item_count: int, rng: np.random.Generator) -> ItemToItem:
+    """Three in four items with neighbours and weights of either sign, each exact in float16; no item is its own."""
+    rows = np.sort(rng.permutation(item_count)[: 3 * item_count // 4]).astype(np.int32)
+    if rows.size <= _NEIGHBOURS:
+        return ItemToItem.empty()
+    steps = [[rng.permutation(rows.size - 1)[:_NEIGHBOURS] + 1 for _ in rows] for _ in spec.I2I_TABLES]
+    neighbours = (np.arange(rows.size)[:, None] + np.array(steps)) % rows.size
+    weights = rng.normal(0.3, 0.5, neighbours.shape).astype(np.float16).astype(np.float32)
+    return ItemToItem(rows, neighbours.astype(np.int32), weights)
 
 
 def _item(row: int, category: list[str]) -> dict[str, Any]:
@@ -95,16 +116,18 @@ def _item(row: int, category: list[str]) -> dict[str, Any]:
     }
 
 
-def ranker_text(rng: np.random.Generator, columns: tuple[str, ...] = spec.MATRIX_COLUMNS) -> str:
-    """A model over `columns` that has learned: three times the interest score, plus the pair's weight, minus one where
-    the interest is the fallback."""
+def ranker_text(
+    rng: np.random.Generator, columns: tuple[str, ...] = spec.MATRIX_COLUMNS, weight_of_pair: float = 1.0
+) -> str:
+    """A model over `columns` that has learned: three times the interest score, plus `weight_of_pair` times the pair's
+    weight, minus one where the interest is the fallback."""
     matrix = rng.standard_normal((_RANKER_ROWS, len(spec.MATRIX_COLUMNS))).astype(np.float32)
     names = ("interest_score", "pair_weight", "interest_fallback")
     interest, weight, fallback = (matrix[:, spec.MATRIX_COLUMNS.index(name)] for name in names)
     interest[:] = rng.uniform(-1.0, 1.0, _RANKER_ROWS)
     weight[:] = rng.uniform(0.0, 3.0, _RANKER_ROWS) * rng.integers(0, 2, _RANKER_ROWS)
     fallback[:] = rng.integers(0, 2, _RANKER_ROWS)
-    label = 3.0 * interest + weight - fallback
+    label = 3.0 * interest + weight_of_pair * weight - fallback
     data = lightgbm.Dataset(
         matrix[:, : len(columns)], label=label, feature_name=list(columns), params=_RANKER_PARAMETERS
     )
@@ -121,9 +144,11 @@ def write_shop_bundle(bundles: Path, seed: int, item_count: int = 40) -> Bundle:
         shop.items.write_parquet(root / files.ITEMS)
         shop.features.write_parquet(root / files.ITEM_COLUMNS)
         np.save(root / files.ITEM_VECTORS, shop.vectors.astype(np.float16))
-        np.save(root / files.POPULARITY, popular_rows(item_columns(shop.items, shop.features)))
+        np.save(root / files.POPULARITY, popular_rows(item_columns(shop.items, shop.features, AS_OF)))
         build_index(shop.vectors).save(root / files.INDEX)
+        shop.item_to_item.save(root / files.ITEM_TO_ITEM)
         (root / files.RANKER).write_text(shop.ranker_text)
+        (root / files.NEW_RANKER).write_text(shop.new_ranker_text)
     promote(bundles, version, "a test", AS_OF)
     return open_bundle(bundles / version)
 

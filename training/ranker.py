@@ -2,8 +2,9 @@
 
 Choices:
 - Candidates come from the very sources that serve, so the ranker learns on what it will be asked to order.
-- Every shopper asks twice: over all items, and over items new to them only; the second keeps the ranker from living
-  on repeats.
+- Every shopper asks twice: over all items, and over items new to them only. Each task has a ranker of its own: what is
+  bought again and what is discovered are told apart by different features (LOG.md).
+- Labels are graded by what the shopper did: a purchase weighs more than a click.
 - A share of the queries uses the fallback interest vector, so that degraded scores are on scale.
 """
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from features import spec
 from features.encode import Floats, encode
+from features.vocab import Rows
 from services.ranking.ordering import (
     NO_ROWS,
     CandidateLimits,
@@ -23,20 +25,24 @@ from services.ranking.ordering import (
     OrderingModel,
     fallback_interest,
     gather,
-    interest_scores,
+    model_scores,
     nearest,
 )
-from training.config import RankerConfig
+from training.config import Objective, RankerConfig, Task
 from training.progress import track
-from training.queries import Window
+from training.queries import Query, Window
+
+_GRADES = (0.01, 0.2, 0.8)
+"""Event weights from which a label's grade is 1 (views, clicks), 2 (carts, shares, reviews) and 3 (purchases)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankerRows:
-    """Matrix float32 [R, F], labels int8 [R] and query sizes int64 [Q] summing to R."""
+    """Matrix float32 [R, F], labels and query sizes int64 [Q] summing to R."""
 
     matrix: Floats
-    labels: npt.NDArray[np.int8]
+    labels: Floats
+    """float32 [R], the event weight of what was engaged with, 0 for the rest."""
     sizes: npt.NDArray[np.int64]
 
 
@@ -47,12 +53,15 @@ def ranker_rows(
     limits: CandidateLimits,
     config: RankerConfig,
     rng: np.random.Generator,
-) -> RankerRows:
-    """Candidates of every query with features as of the window's start and labels from its weeks.
+) -> dict[Task, RankerRows]:
+    """Candidates of every query with features as of the window's start and labels from its weeks, for each task.
 
     Queries without a positive among their candidates teach nothing and are left out.
+
+    Raises:
+        ValueError: if a task has no query left.
     """
-    matrices, labels = [], []
+    parts: dict[Task, list[tuple[Floats, Floats]]] = {task: [] for task in config.tasks}
     for query, tower_interest in track(list(zip(window.queries, interests, strict=True)), "ranker rows"):
         if not query.shopper.is_known:
             continue
@@ -60,23 +69,36 @@ def ranker_rows(
         interest = tower_interest
         if rng.random() < config.fallback_share:
             interest = fallback_interest(model.vectors[shopper.history_rows])
-        for excluded in (NO_ROWS, query.seen):
+        together = model.item_to_item.ask(shopper)
+        for task in config.tasks:
+            excluded = NO_ROWS if task == "all" else query.seen
             near_rows = nearest(model.index, shopper, interest, limits, excluded)
-            rows = gather(model, shopper, near_rows, limits, excluded).rows
-            label = np.isin(rows, query.truth)
+            rows = gather(model, shopper, together, near_rows, limits, excluded).rows
+            label = _weights_of(query, rows)
             if not label.any():
                 continue
-            kept = _sampled(label, config.negatives, rng)
+            kept = _sampled(label > 0, config.negatives, rng)
             rows, label = rows[kept], label[kept]
-            scores = interest_scores(interest, model.vectors[rows])
-            fallback = interest.is_fallback
-            matrices.append(encode(shopper, model.items, rows, scores, window.now_us, interest_fallback=fallback))
-            labels.append(label.astype(np.int8))
-    if not matrices:
+            said = model_scores(model, shopper, interest, together, rows)
+            matrix = encode(shopper, model.items, rows, said, query.now_us)
+            parts[task].append((matrix, label))
+    return {task: _stacked(task, found) for task, found in parts.items()}
+
+
+def _weights_of(query: Query, rows: Rows) -> Floats:
+    """The event weight of each row for the query, float32 [n]; 0 where it was not engaged with."""
+    place = np.searchsorted(query.truth, rows).clip(max=query.truth.size - 1)
+    weights: Floats = np.where(query.truth[place] == rows, query.truth_weights[place], np.float32(0.0))
+    return weights
+
+
+def _stacked(task: Task, parts: Sequence[tuple[Floats, Floats]]) -> RankerRows:
+    if not parts:
         raise ValueError(
-            "no query has a positive among its candidates; the data or the label window is too small for a ranker"
+            f"task {task}: no query has a positive among its candidates; the data or the label window is too small"
         )
-    return RankerRows(np.concatenate(matrices), np.concatenate(labels), np.array([len(part) for part in labels]))
+    sizes = np.array([label.size for _, label in parts])
+    return RankerRows(np.concatenate([matrix for matrix, _ in parts]), np.concatenate([one for _, one in parts]), sizes)
 
 
 def _sampled(label: npt.NDArray[np.bool_], negatives: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -86,18 +108,21 @@ def _sampled(label: npt.NDArray[np.bool_], negatives: int, rng: np.random.Genera
     return np.sort(np.concatenate([np.flatnonzero(label), chosen]))
 
 
-def fit_ranker(train: RankerRows, validation: RankerRows | None, config: RankerConfig, seed: int, trees: int) -> str:
+def fit_ranker(
+    train: RankerRows, validation: RankerRows | None, config: RankerConfig, objective: Objective, seed: int, trees: int
+) -> str:
     """Fit and return LightGBM's model text.
 
     Args:
         train: Rows to learn from.
         validation: Rows to stop early on, or None to grow exactly `trees`.
         config: Settings.
+        objective: What the trees are grown for.
         seed: For LightGBM's own draws.
         trees: Most trees to grow.
     """
-    parameters = {
-        "objective": "lambdarank",
+    parameters: dict[str, object] = {
+        "objective": objective,
         "metric": "ndcg",
         "eval_at": [20],
         "lambdarank_truncation_level": 40,
@@ -131,21 +156,24 @@ def tree_count(model_text: str) -> int:
     return int(lightgbm.Booster(model_str=model_text).num_trees())
 
 
-def joined(first: RankerRows, second: RankerRows) -> RankerRows:
-    """Both windows' rows, one after the other."""
+def joined(windows: Sequence[RankerRows]) -> RankerRows:
+    """All windows' rows, one after the other."""
     return RankerRows(
-        np.concatenate([first.matrix, second.matrix]),
-        np.concatenate([first.labels, second.labels]),
-        np.concatenate([first.sizes, second.sizes]),
+        np.concatenate([rows.matrix for rows in windows]),
+        np.concatenate([rows.labels for rows in windows]),
+        np.concatenate([rows.sizes for rows in windows]),
     )
 
 
 def _lightgbm_data(
     rows: RankerRows, parameters: dict[str, object], reference: lightgbm.Dataset | None = None
 ) -> lightgbm.Dataset:
+    graded = np.searchsorted(_GRADES, rows.labels, side="right")
+    binary = parameters["objective"] == "binary"
     return lightgbm.Dataset(
         rows.matrix,
-        label=rows.labels,
+        label=graded > 0 if binary else graded,
+        weight=np.where(graded > 0, rows.labels, 1.0) if binary else None,
         group=rows.sizes,
         feature_name=list(spec.MATRIX_COLUMNS),
         params=parameters,

@@ -1,96 +1,134 @@
-"""The week scheme: a ranker whose labels come from weeks that its towers, popularity and features have not seen.
+"""The scheme that keeps the ranker honest: its labels come from windows that its towers, tables and features have not
+seen.
 
-With W = the label window and C = the cutoff: towers ≤ C - 2W · labels C - 2W … C - W · validation C - W … C. The
-validation window says how many trees; then the ranker is refitted on both windows. Nothing at or after C is ever read.
+Windows are counted back from the end of what may be seen (training.splits). For each, oldest first: towers,
+item-to-item tables and features from before it, labels from within it. The newest window says how many trees; then the
+ranker is refitted on all of them. Nothing after the end is ever read.
+
+Choices: the towers are fitted once, before the oldest window, and go on from there for each newer one, as the nightly
+run does.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from features.schema import Dataset
-from services.ranking.ordering import Interest, OrderingModel, Ranker, popular_rows
+from services.ranking.ordering import Interest, OrderingModel, Ranker, Rankers, popular_rows
 from services.retrieval.index import build_index
 from training.baselines import Popularity, RecencyFrequency
-from training.config import TrainConfig
-from training.dataset import sequences
-from training.evaluation import Comparison, Scores, compare
+from training.config import RankerConfig, Task, TrainConfig
+from training.evaluation import Scores, compare
 from training.export import torch_interest_run
+from training.item_to_item import fit_item_to_item
+from training.judgement import Comparison
+from training.loop import Surroundings
 from training.progress import Timings
-from training.queries import Window, interests_of, open_window
+from training.queries import Window, interests_of
 from training.ranker import RankerRows, fit_ranker, joined, ranker_rows, tree_count
-from training.towers import FittedText, Foundation, Towers, fit_interest, fit_text
+from training.splits import Split, now_us, sequences_before
+from training.towers import Foundation, Towers, fit_interest, fit_text
+
+_VALIDATION_QUERIES = 3000
+"""Shoppers whose lists are validated, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedRanker:
-    """The refitted ranker, how its predecessor did on the validation window, and the text tower it was fitted with."""
+    """The refitted ranker, how its predecessor did on the newest window, and the towers it was fitted with."""
 
-    model_text: str
-    trees: int
-    text: FittedText
+    model_texts: Mapping[Task, str]
+    trees: Mapping[Task, int]
+    towers: Towers
+    """Fitted on everything before the newest window."""
     validation: Comparison
 
 
-def fit_by_weeks(
-    data: Dataset,
+def fit_by_windows(
+    split: Split,
     items: pl.DataFrame,
     foundation: Foundation,
     config: TrainConfig,
-    as_of: datetime,
     seed: int,
     timings: Timings,
+    around: Surroundings | None = None,
 ) -> FittedRanker:
     """Run the scheme up to the refitted ranker."""
-    weeks = timedelta(weeks=config.ranker.window_weeks)
-    start, middle = as_of - 2 * weeks, as_of - weeks
-    before = sequences(data, items, start)
-    with timings.stage("stage A, up to the label weeks"):
-        text = fit_text(foundation, before, config, seed)
-    with timings.stage("stage B, up to the label weeks"):
-        towers = fit_interest(text, before, config, seed)
+    around = around or Surroundings()
     rng = np.random.default_rng(seed)
-    with timings.stage("ranker rows"):
-        first = _rows(_asked(data, items, towers, start, config), config, rng)
-        asked = _asked(data, items, towers, middle, config)
-        second = _rows(asked, config, rng)
+    rows: list[dict[Task, RankerRows]] = []
+    towers: Towers | None = None
+    for back in range(config.ranker.windows, 0, -1):
+        with timings.stage(f"towers before window {back}"):
+            before, here = sequences_before(split, items, back), around.part(f"window-{back}")
+            text = fit_text(foundation, before, config, seed, here.part("text")) if towers is None else towers.text
+            towers = fit_interest(text, before, config, seed, towers, here)
+        with timings.stage(f"window {back}"):
+            asked = ask(split, items, towers, config, back)
+            rows.append(_rows(asked, config, rng))
+    assert towers is not None  # noqa: S101 - RankerConfig asks for two windows at least
     with timings.stage("ranker"):
-        probe = fit_ranker(first, second, config.ranker, seed, config.ranker.max_trees)
-        trees = tree_count(probe)
-        model_text = fit_ranker(joined(first, second), None, config.ranker, seed, trees)
+        fitted = {task: _fit([of[task] for of in rows], config.ranker, task, seed) for task in config.ranker.tasks}
+        model_texts = _for_both({task: refitted for task, (_, refitted) in fitted.items()})
+        probes = _for_both({task: probe for task, (probe, _) in fitted.items()})
     with timings.stage("validation"):
-        validation = _validate(data, asked, Ranker(probe), config, middle, seed)
-    return FittedRanker(model_text, trees, text, validation)
+        rankers = Rankers(all_items=Ranker(probes["all"]), new_items=Ranker(probes["new"]))
+        validation = _validate(split, items, asked, rankers, config, seed)
+    trees = {task: tree_count(text) for task, text in model_texts.items()}
+    return FittedRanker(model_texts, trees, towers, validation)
+
+
+def _fit(windows: Sequence[RankerRows], config: RankerConfig, task: Task, seed: int) -> tuple[str, str]:
+    """The ranker that the newest window judged, and the one refitted on all windows."""
+    objective = config.objective(task)
+    probe = fit_ranker(joined(windows[:-1]), windows[-1], config, objective, seed, config.max_trees)
+    return probe, fit_ranker(joined(windows), None, config, objective, seed, tree_count(probe))
+
+
+def _for_both(texts: Mapping[Task, str]) -> dict[Task, str]:
+    """A ranker for each task; the only one where a recipe asks for a single task."""
+    return {"all": texts.get("all", texts.get("new", "")), "new": texts.get("new", texts.get("all", ""))}
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """One label window with everything a ranking needs."""
+class Asked:
+    """One window with everything a ranking needs."""
 
     window: Window
     model: OrderingModel
     interests: list[Interest]
 
 
-def _asked(data: Dataset, items: pl.DataFrame, towers: Towers, instant: datetime, config: TrainConfig) -> _Asked:
-    window = open_window(data, items, instant, config.ranker.window_weeks)
+def ask(split: Split, items: pl.DataFrame, towers: Towers, config: TrainConfig, back: int) -> Asked:
+    """Pose a window's queries to towers and tables from before it."""
+    window = split.window(items, back)
     vectors, shoppers = towers.vectors, [query.shopper for query in window.queries]
-    model = OrderingModel.assemble(window.items, vectors, build_index(vectors), popular_rows(window.items))
-    return _Asked(window, model, interests_of(torch_interest_run(towers.interest), vectors, shoppers, window.now_us))
+    known = sequences_before(split, items, back)
+    model = OrderingModel.assemble(
+        window.items,
+        vectors,
+        build_index(vectors),
+        fit_item_to_item(known, config.item_to_item, now_us(split, back)),
+        popular_rows(window.items),
+    )
+    return Asked(window, model, interests_of(torch_interest_run(towers.interest), vectors, shoppers, window.now_us))
 
 
-def _rows(asked: _Asked, config: TrainConfig, rng: np.random.Generator) -> RankerRows:
+def _rows(asked: Asked, config: TrainConfig, rng: np.random.Generator) -> dict[Task, RankerRows]:
     return ranker_rows(asked.model, asked.window, asked.interests, config.candidates, config.ranker, rng)
 
 
 def _validate(
-    data: Dataset, asked: _Asked, ranker: Ranker, config: TrainConfig, instant: datetime, seed: int
+    split: Split, items: pl.DataFrame, asked: Asked, rankers: Rankers, config: TrainConfig, seed: int
 ) -> Comparison:
-    vocabulary = asked.window.items.vocabulary
+    known = sequences_before(split, items, 1)
     baselines: dict[str, Scores] = {
-        "popularity": Popularity(data, vocabulary, instant),
-        "recency_frequency": RecencyFrequency(data, vocabulary, instant),
+        "popularity": Popularity(known),
+        "recency_frequency": RecencyFrequency(known, now_us(split, 1)),
     }
-    return compare(asked.model, ranker, asked.window, asked.interests, config.candidates, baselines, seed)
+    count = len(asked.window.queries)
+    chosen = np.sort(np.random.default_rng(seed).permutation(count)[:_VALIDATION_QUERIES])
+    window = replace(asked.window, queries=[asked.window.queries[one] for one in chosen])
+    interests = [asked.interests[one] for one in chosen]
+    return compare(asked.model, rankers, window, interests, config.candidates, baselines, seed)

@@ -1,18 +1,27 @@
 """Stage A: the text tower learns which items keep company in this shop.
 
+Two objectives. `company`: give each text the vector that training.company fitted for it. `pairs`: items of one session
+attract through the encoder, the batch's other texts repel; for data sets where texts are read often enough.
+
 Same seed, same numbers: every random draw comes from one NumPy generator and torch's seeded global one, on the CPU's
-deterministic kernels.
+deterministic kernels. In several processes each encodes its share of every batch (training.processes).
 """
 
-import numpy as np
-import torch
+from collections.abc import Callable
 
+import numpy as np
+from torch import Tensor, nn
+
+from training.activations import FrozenActivations, pooled_catalogue, principal_projection, set_projection
+from training.company import fit_company
 from training.config import TextTowerConfig
-from training.dataset import Sequences, Texts, sample_pairs
-from training.loop import make_optimizer, step
-from training.losses import sampled_softmax
-from training.progress import track
-from training.text_tower import FrozenActivations, TextTower
+from training.dataset import Sequences, Texts
+from training.loop import Surroundings, make_optimizer, run_steps
+from training.objectives import pairs_loss, ridge_projection, taught_loss, text_weights
+from training.pairs import Impressions
+from training.peft_tower import add_adapters, merge_adapters
+from training.text_tower import TextTower, set_dropout
+from training.unlabelled import unlabelled_loss
 
 
 def fit_text_tower(
@@ -22,46 +31,80 @@ def fit_text_tower(
     sequences: Sequences,
     config: TextTowerConfig,
     rng: np.random.Generator,
+    around: Surroundings | None = None,
+    impressions: Impressions | None = None,
+    pooled: Tensor | None = None,
 ) -> list[float]:
-    """Stage A. Items of one session attract, the batch's other texts repel (symmetric).
+    """Adapt `tower` in place; adapters are merged into it at the end.
 
-    Without logQ correction on purpose: a text has no way to say how popular its items are, and uncorrected in-batch
-    negatives ask for company beyond popularity (pointwise mutual information; Levy & Goldberg 2014).
+    Args:
+        tower: The zero-shot encoder with its starting projection.
+        activations: Of the distinct texts.
+        texts: Distinct texts and which items have them.
+        sequences: What shoppers did.
+        config: What to do.
+        rng: Every draw comes from it.
+        around: Processes, tracker and checkpoints; None: one process, nothing kept.
+        impressions: What was shown and let be, as hard negatives.
+        pooled: float32 [texts, H], what the tower makes of the texts before any step, where that is known already.
 
     Returns:
-        The loss of every step.
+        The loss of every step that went through the encoder.
     """
+    around = around or Surroundings()
+    tower.to(around.processes.device)
+    losses: list[float] = []
+    if config.unlabelled_steps:
+        set_dropout(tower.learning, max(config.dropout, 0.1))
+        draw = unlabelled_loss(tower, activations, config, rng, around.processes)
+        losses += _fit(tower, draw, config, config.unlabelled_steps, "unlabelled", rng, around)
+        pooled = pooled_catalogue(tower, activations)
+        set_projection(tower, *principal_projection(pooled))
+    set_dropout(tower.learning, config.dropout)
+    if config.steps:
+        if config.objective == "company":
+            pooled = pooled_catalogue(tower, activations) if pooled is None else pooled
+            taught = fit_company(pooled, texts, sequences, config.company, rng, around.part("company"), impressions)
+            weights = text_weights(texts, sequences.counts, config.popularity)
+            set_projection(tower, *ridge_projection(pooled, taught, weights))
+            loss = taught_loss(tower, activations, taught, weights, config, rng, around.processes)
+        else:
+            loss = pairs_loss(tower, activations, texts, sequences, config, rng, around.processes)
+        losses += _fit(tower, loss, config, config.steps, "text", rng, around)
+    tower.cpu()
+    return losses
+
+
+def _fit(
+    tower: TextTower,
+    loss_of_step: Callable[[int], Tensor],
+    config: TextTowerConfig,
+    steps: int,
+    name: str,
+    rng: np.random.Generator,
+    around: Surroundings,
+) -> list[float]:
+    """Run `steps` steps with the tuning that `config` asks for, and leave a plain tower."""
+    budget = None if config.tuning == "full" else add_adapters(tower, config, steps)
+    module = nn.ModuleList([tower] if budget is None else [tower, budget])
+    speed = 1.0 if config.tuning == "full" else config.adapter_speed
+    inside = [value for value in tower.learning.parameters() if value.requires_grad]
     optimizer, schedule = make_optimizer(
-        [{"params": [p for p in tower.parameters() if p.requires_grad], "lr": config.learning_rate}],
+        [
+            {"params": inside, "lr": config.learning_rate * speed},
+            {"params": list(tower.projection.parameters()), "lr": config.learning_rate},
+        ],
         config.weight_decay,
-        config.steps,
+        steps,
         config.warmup_share,
     )
-    losses = []
-    tower.train()
-    for _ in track(range(config.steps), "stage A: text tower"):
-        left, right = sample_pairs(sequences, config.batch_size, rng)
-        distinct, inverse = np.unique(texts.of_row[np.concatenate([left, right])], return_inverse=True)
-        vectors = tower.head(*activations(torch.from_numpy(distinct)))
-        anchor, other = torch.from_numpy(inverse).chunk(2)
-        ids = torch.from_numpy(distinct)
-        uncorrected = torch.zeros(len(ids))
-        loss = torch.stack(
-            [
-                sampled_softmax(
-                    vectors[a][:, None],
-                    torch.arange(len(a)),
-                    vectors[b],
-                    ids[b],
-                    vectors,
-                    ids,
-                    uncorrected,
-                    config.temperature,
-                    query_ids=ids[a],
-                )
-                for a, b in ((anchor, other), (other, anchor))
-            ]
-        ).mean()
-        losses.append(step(loss, tower, optimizer, schedule))
-    tower.eval()
+
+    def loss(step: int) -> Tensor:
+        return loss_of_step(step) if budget is None else loss_of_step(step) + budget.penalty()
+
+    after = None if budget is None else budget.update
+    what = f"stage A: {name}"
+    losses = run_steps(loss, module, optimizer, schedule, steps, what, rng, around.part(name), after)
+    merge_adapters(tower)
+    tower.learning.requires_grad_(True)
     return losses

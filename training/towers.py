@@ -4,18 +4,28 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from features.encode import Floats
+from training.activations import (
+    FrozenActivations,
+    pooled_catalogue,
+    principal_projection,
+    set_projection,
+    text_vectors,
+)
 from training.config import TrainConfig
 from training.dataset import Sequences, Texts
 from training.interest_tower import InterestTower, ItemVectors
+from training.loop import Surroundings
+from training.pairs import Impressions
 from training.stage_a import fit_text_tower
 from training.stage_b import all_item_vectors, fit_interest_tower
-from training.text_tower import FrozenActivations, TextTower, Tokens, open_text_tower, start_projection, text_vectors
+from training.text_tower import TextTower, Tokens, open_text_tower
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +38,8 @@ class Foundation:
     tokens: Tokens
     texts: Texts
     activations: FrozenActivations
+    pooled: Tensor
+    """float32 [texts, H], the zero-shot embedding of every distinct text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,8 @@ class FittedText:
     tower: TextTower
     row_vectors: Floats
     """float32 [N, D], the text vector of every item row."""
+    losses: Sequence[float] = ()
+    """Of every step of stage A that went through the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Towers:
 
     text: FittedText
     interest: InterestTower
+    items: ItemVectors
     vectors: Floats
     """float32 [N, D], text vector plus residual, rounded to fp16."""
 
@@ -53,27 +68,77 @@ def lay_foundation(texts: Texts, config: TrainConfig) -> Foundation:
     """Load the encoder and run every distinct text through its frozen layers once."""
     tower, tokens = open_text_tower(config.text)
     activations = FrozenActivations(tower, tokens, texts.distinct)
-    start_projection(tower, activations)
-    return Foundation(tower, tokens, texts, activations)
+    pooled = pooled_catalogue(tower, activations)
+    set_projection(tower, *principal_projection(pooled))
+    return Foundation(tower, tokens, texts, activations, pooled)
 
 
-def fit_text(foundation: Foundation, sequences: Sequences, config: TrainConfig, seed: int) -> FittedText:
-    """Stage A from the foundation's pre-trained weights."""
+def fit_text(
+    foundation: Foundation,
+    sequences: Sequences,
+    config: TrainConfig,
+    seed: int,
+    around: Surroundings | None = None,
+    impressions: Impressions | None = None,
+) -> FittedText:
+    """Stage A from the foundation's pre-trained weights.
+
+    Args:
+        foundation: Where it starts; left as it is.
+        sequences: What shoppers did.
+        config: Its `text` part is read.
+        seed: Of every draw.
+        around: Processes, tracker and checkpoints; None: one process, nothing kept.
+        impressions: What was shown and let be, as hard negatives.
+    """
     tower = copy.deepcopy(foundation.tower)
     with _repeatable(seed) as rng:
-        losses = fit_text_tower(tower, foundation.activations, foundation.texts, sequences, config.text, rng)
+        losses = fit_text_tower(
+            tower,
+            foundation.activations,
+            foundation.texts,
+            sequences,
+            config.text,
+            rng,
+            around,
+            impressions,
+            foundation.pooled,
+        )
     log.info("stage A: loss %s", ends(losses))
-    return FittedText(tower, text_vectors(tower, foundation.activations)[foundation.texts.of_row])
+    vectors = text_vectors(tower, foundation.activations)[foundation.texts.of_row]
+    return FittedText(tower, vectors, losses)
 
 
-def fit_interest(text: FittedText, sequences: Sequences, config: TrainConfig, seed: int) -> Towers:
-    """Stage B on top of a fitted text tower."""
+def fit_interest(
+    text: FittedText,
+    sequences: Sequences,
+    config: TrainConfig,
+    seed: int,
+    start: Towers | None = None,
+    around: Surroundings | None = None,
+) -> Towers:
+    """Stage B on top of a fitted text tower.
+
+    Args:
+        text: Its vectors are what items start from.
+        sequences: What shoppers did.
+        config: Its `interest` part is read.
+        seed: Of every draw.
+        start: Towers fitted on the same catalogue at an earlier instant, to go on from with `refresh_steps`.
+        around: Processes, tracker and checkpoints; None: one process, nothing kept.
+    """
+    settings = config.interest
     with _repeatable(seed) as rng:
-        items = ItemVectors(torch.from_numpy(text.row_vectors), config.interest.residual_dropout)
-        interest = InterestTower(config.interest)
-        losses = fit_interest_tower(interest, items, sequences, config.interest, rng)
+        items = ItemVectors(torch.from_numpy(text.row_vectors), settings.residual_dropout)
+        interest = InterestTower(settings)
+        if start is not None:
+            settings = replace(settings, steps=settings.refresh_steps)
+            interest.load_state_dict(start.interest.state_dict())
+            items.adapter.load_state_dict(start.items.adapter.state_dict())
+            items.residual.load_state_dict(start.items.residual.state_dict())
+        losses = fit_interest_tower(interest, items, sequences, settings, rng, around)
     log.info("stage B: loss %s", ends(losses))
-    return Towers(text, interest, all_item_vectors(items))
+    return Towers(text, interest, items, all_item_vectors(items))
 
 
 @contextmanager
@@ -81,6 +146,7 @@ def _repeatable(seed: int) -> Iterator[np.random.Generator]:
     """Same seed, same numbers: torch otherwise adds up gradients of gathered rows as its threads happen to arrive."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a tenth of a step
     torch.manual_seed(seed)
     try:
         yield np.random.default_rng(seed)

@@ -63,6 +63,7 @@ def _item_counts(known: pl.DataFrame, now_us: pl.Expr) -> pl.DataFrame:
         item_log_weight_28d=(weight * decay(age_us, 28.0)).sum().log1p(),
         item_trend=((recent + 1.0) / (longer + 1.0)).log(),
         item_age_days=age_us.max() / DAY_US,
+        item_idle_days=age_us.min() / DAY_US,
     )
 
 

@@ -112,8 +112,11 @@ class Pipeline:
         interest = await self._interest(shopper, trace)
         near_rows = await self._near(shopper, interest, excluded_rows, trace)
         with trace.stage("ranking"):
-            candidates = gather(model, shopper, near_rows, limits, excluded_rows)
-            return rank(model, self.release.ranker, shopper, candidates, interest, self.clock.now_us())
+            together = model.item_to_item.ask(shopper)
+            candidates = gather(model, shopper, together, near_rows, limits, excluded_rows)
+            return rank(
+                model, self.release.rankers.all_items, shopper, candidates, interest, together, self.clock.now_us()
+            )
 
     async def buy_it_again(self, user_id: str, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
@@ -121,16 +124,20 @@ class Pipeline:
         interest = await self._interest(shopper, trace)
         with trace.stage("ranking"):
             now_us = self.clock.now_us()
-            return buy_again(self.release.model, self.release.ranker, shopper, interest, now_us, excluded_rows)
+            return buy_again(
+                self.release.model, self.release.rankers.all_items, shopper, interest, now_us, excluded_rows
+            )
 
     async def rank(self, user_id: str, rows: Rows, trace: Trace) -> RankedList:
         """The given rows in the ranker's order; repeated rows keep their first place."""
         shopper = await self._shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
+        model = self.release.model
         with trace.stage("ranking"):
-            candidates = requested(rows)
-            now_us = self.clock.now_us()
-            return rank(self.release.model, self.release.ranker, shopper, candidates, interest, now_us)
+            together = model.item_to_item.ask(shopper)
+            return rank(
+                model, self.release.rankers.all_items, shopper, requested(rows), interest, together, self.clock.now_us()
+            )
 
     def similar_items(self, context_rows: Rows, count: int, trace: Trace) -> RankedList:
         """Items like those in the context; the popular list when none of them is known."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from features import bundle as files
 from features.bundle import Bundle, BundleError, open_bundle, serving_path
 from services.common.towers import TowerModels
-from services.ranking.ordering import CandidateLimits, OrderingModel, Ranker, open_model
+from services.ranking.ordering import CandidateLimits, OrderingModel, Rankers, open_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Release:
     as_of: datetime
     """The instant its features know everything before."""
     model: OrderingModel
-    ranker: Ranker
+    rankers: Rankers
     limits: CandidateLimits
     """The candidate limits the ranker was trained on."""
     towers: TowerModels
@@ -36,18 +36,10 @@ def open_release(bundles: Path) -> Release:
         version=bundle.version,
         as_of=bundle.as_of,
         model=open_model(bundle),
-        ranker=_ranker(bundle),
+        rankers=Rankers.load(bundle),
         limits=_limits(bundle),
         towers=TowerModels.of_version(bundle.version),
     )
-
-
-def _ranker(bundle: Bundle) -> Ranker:
-    path = bundle.path(files.RANKER)
-    try:
-        return Ranker.load(path)
-    except ValueError as error:
-        raise BundleError(f"{path}: {error}") from error
 
 
 def _limits(bundle: Bundle) -> CandidateLimits:

@@ -14,6 +14,7 @@ REASONS = {
     Source.INTEREST: "Matches your interests",
     Source.BUY_AGAIN: "You have bought this before",
     Source.SIMILAR: "Similar to what you are looking at",
+    Source.BOUGHT_TOGETHER: "Goes with what you have bought",
     Source.SAME_CATEGORY: "Popular in a category you shop",
     Source.POPULAR: "Popular now",
 }

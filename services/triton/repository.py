@@ -2,7 +2,8 @@
 
 Each model is built aside and moved into place whole, so that a server that reads the repository meanwhile sees the old
 model or the new one. Versions stand side by side; a model that is already current is left alone. The bundle's large
-files are hard-linked where the file system allows. Knows nothing of a running server.
+files are hard-linked where the file system allows. On the cpu target the text tower is the int8 one where its vectors
+agree with the catalogue's, which the fp32 one made. Knows nothing of a running server.
 """
 
 import filecmp
@@ -15,8 +16,12 @@ from typing import Any, Literal, TypeVar
 
 from google.protobuf import text_format
 
+from features.bundle import COMPRESSION, TEXT_TOWER_INT8
 from services.common.towers import TowerModels
 from services.triton import model_configs
+
+LEAST_COSINE = 0.98
+"""At least 99 % of texts must have int8 vectors as near to their fp32 ones."""
 
 Target = Literal["cpu", "gpu"]
 _T = TypeVar("_T", str, int)
@@ -28,8 +33,8 @@ class _Model:
     """ModelConfig; its name is the model's directory."""
     own: dict[str, str]
     """Name in the version directory → a file of this package."""
-    bundled: list[Path]
-    """Files of the bundle, kept under their names."""
+    bundled: dict[str, Path]
+    """Name in the version directory → a file of the bundle."""
 
 
 def build_repository(bundle_root: Path, target: Target, out: Path) -> list[str]:
@@ -63,7 +68,7 @@ def _cpu_models(bundle_root: Path, names: TowerModels) -> list[_Model]:
     interest_config = model_configs.cpu_interest_tower(names.interest)
     code = {"model.py": "cpu_model.py"}
     return [
-        _Model(text_config, code, [*_graph(text), text / "tokenizer.json"]),
+        _Model(text_config, code, {**_cpu_text_graph(bundle_root), "tokenizer.json": text / "tokenizer.json"}),
         _Model(interest_config, code, _graph(interest)),
     ]
 
@@ -76,10 +81,10 @@ def _gpu_models(bundle_root: Path, names: TowerModels) -> list[_Model]:
         _Model(
             model_configs.gpu_text_tokenizer(tokenizer, max_tokens),
             {"model.py": "tokenizer_model.py"},
-            [text / "tokenizer.json"],
+            {"tokenizer.json": text / "tokenizer.json"},
         ),
         _Model(model_configs.gpu_text_encoder(encoder, max_tokens), {}, _graph(text)),
-        _Model(model_configs.gpu_text_tower(names.text, tokenizer, encoder), {}, []),
+        _Model(model_configs.gpu_text_tower(names.text, tokenizer, encoder), {}, {}),
         _Model(model_configs.gpu_interest_tower(names.interest, _interest_count(interest)), {}, _graph(interest)),
     ]
 
@@ -99,9 +104,16 @@ def _read(path: Path, key: str, kind: type[_T]) -> _T:
     return value
 
 
-def _graph(tower: Path) -> list[Path]:
+def _cpu_text_graph(bundle_root: Path) -> dict[str, Path]:
+    losses = json.loads((bundle_root / "manifest.json").read_text()).get(COMPRESSION, {})
+    if TEXT_TOWER_INT8 in losses and losses[TEXT_TOWER_INT8]["cosine_p1"] >= LEAST_COSINE:
+        return {"model.onnx": bundle_root / TEXT_TOWER_INT8}
+    return _graph(bundle_root / "text_tower")
+
+
+def _graph(tower: Path) -> dict[str, Path]:
     # A graph's weights may lie beside it, in files the graph names relative to itself.
-    return [tower / "model.onnx", *sorted(tower.glob("model.onnx?*"))]
+    return {path.name: path for path in (tower / "model.onnx", *sorted(tower.glob("model.onnx?*")))}
 
 
 def _write(model: _Model, directory: Path) -> None:
@@ -110,8 +122,8 @@ def _write(model: _Model, directory: Path) -> None:
     (directory / "config.pbtxt").write_text(text_format.MessageToString(model.config))
     for name, own in model.own.items():
         shutil.copy2(Path(__file__).with_name(own), version / name)
-    for path in model.bundled:
-        _link_or_copy(path, version / path.name)
+    for name, path in model.bundled.items():
+        _link_or_copy(path, version / name)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -72,7 +72,7 @@ async def test_buy_it_again_is_what_the_shopper_had(
 ) -> None:
     reply = await ranking.recommended_for(user_id, placement=messages.PLACEMENT_BUY_IT_AGAIN)
     release, interest = served_shop.release, await served_shop.interest(user_id)
-    expected = buy_again(release.model, release.ranker, served_shop.shopper(user_id), interest, NOW_US)
+    expected = buy_again(release.model, release.rankers.all_items, served_shop.shopper(user_id), interest, NOW_US)
     assert_lists(reply, expected, release)
 
 
@@ -100,9 +100,10 @@ async def test_given_items_are_ordered_and_unknown_ones_come_last(
 ) -> None:
     known = ["item-5", "item-30", "item-5", "item-0"]
     reply = await ranking.client.rank(messages.RankRequest(user_id="user-2", item_ids=["gone", *known, "lost", "gone"]))
-    release = served_shop.release
+    release, shopper = served_shop.release, served_shop.shopper("user-2")
     candidates, interest = requested(rows_of(served_shop, *known)), await served_shop.interest("user-2")
-    expected = rank(release.model, release.ranker, served_shop.shopper("user-2"), candidates, interest, NOW_US)
+    together = release.model.item_to_item.ask(shopper)
+    expected = rank(release.model, release.rankers.all_items, shopper, candidates, interest, together, NOW_US)
     assert [result.item_id for result in reply.results[3:]] == ["gone", "lost"]
     assert reply.missing_ids == ["gone", "lost"]
     del reply.results[3:]

@@ -64,9 +64,9 @@ async def test_a_retrieval_service_gives_the_same_lists_and_may_die_and_come_bac
     settings = RetrievalSettings(bundles=shop.settings().bundles)
     index = registration(load_servicer(settings))
     interest, shopper, release = await shop.interest("user-1"), shop.shopper("user-1"), shop.release
-    without_index = rank(
-        release.model, release.ranker, shopper, gather(release.model, shopper, NO_ROWS, LIMITS), interest, NOW_US
-    )
+    together = release.model.item_to_item.ask(shopper)
+    candidates = gather(release.model, shopper, together, NO_ROWS, LIMITS)
+    without_index = rank(release.model, release.rankers.all_items, shopper, candidates, interest, together, NOW_US)
     async with running_service(shop.settings(retrieval_address=f"127.0.0.1:{port}"), release) as service:
         for outage in (1, 2):
             reply = await service.recommended_for("user-1")

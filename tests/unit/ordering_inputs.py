@@ -6,8 +6,8 @@ import numpy as np
 
 from features import spec
 from features.clock import to_us
-from features.encode import Floats
-from services.ranking.ordering import Interest, RankedList, Ranker
+from features.encode import Floats, Shopper
+from services.ranking.ordering import Candidates, Interest, OrderingModel, RankedList, Ranker, rank
 from tests.tiny_shop import AS_OF
 
 NOW_US = to_us(AS_OF)
@@ -30,6 +30,13 @@ def by(name: str) -> Ranker:
 def an_interest(seed: int, count: int = 2) -> Interest:
     vectors = np.random.default_rng(seed).standard_normal((count, 128)).astype(np.float32)
     return Interest(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), is_fallback=False)
+
+
+def in_order(
+    model: OrderingModel, ranker: Ranker, shopper: Shopper, candidates: Candidates, interest: Interest
+) -> RankedList:
+    """`rank` with what the bundle's item-to-item tables say of the shopper, now."""
+    return rank(model, ranker, shopper, candidates, interest, model.item_to_item.ask(shopper), NOW_US)
 
 
 def contents(ranked: RankedList) -> list[Any]:

@@ -12,9 +12,12 @@ from features.vocab import Rows
 from services.common.towers import FloatArray, IntArray
 from services.ranking.ordering import (
     NO_ROWS,
+    Candidates,
     Interest,
     RankedList,
     fallback_interest,
+    gather,
+    rank,
     recommend,
 )
 from services.ranking.pipeline import Budgets, Pipeline, Trace
@@ -75,7 +78,18 @@ class World:
     def recommended(self, user_id: str, interest: Interest, excluded: Rows = NO_ROWS) -> RankedList:
         """What ordering alone gives."""
         release, shopper = self.release, self.shopper(user_id)
-        return recommend(release.model, release.ranker, shopper, interest, LIMITS, NOW_US, excluded)
+        return recommend(release.model, release.rankers.all_items, shopper, interest, LIMITS, NOW_US, excluded)
+
+    def ranked(self, shopper: Shopper, candidates: Candidates, interest: Interest) -> RankedList:
+        """These candidates as ordering alone ranks them."""
+        model, ranker = self.release.model, self.release.rankers.all_items
+        return rank(model, ranker, shopper, candidates, interest, model.item_to_item.ask(shopper), NOW_US)
+
+    def without_index(self, user_id: str, interest: Interest) -> RankedList:
+        """What ordering alone gives when nothing is near."""
+        model, shopper = self.release.model, self.shopper(user_id)
+        together = model.item_to_item.ask(shopper)
+        return self.ranked(shopper, gather(model, shopper, together, NO_ROWS, LIMITS), interest)
 
 
 def a_trace(seconds: float = 60.0) -> Trace:

@@ -1,4 +1,6 @@
-"""The baselines against loops over a handful of events."""
+"""Popularity, frequency and lists against loops over a handful of events."""
+
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -6,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features import spec
-from features.vocab import Vocabulary
-from tests.shop import dataset, day, event, events, item, items
+from tests.shop import dataset, day, day_us, event, events, item, items
 from tests.strategies import Row
-from training.baselines import HALF_LIFE_DAYS, Popularity, RecencyFrequency, top
+from training.baselines import HALF_LIFE_DAYS, Popularity, RecencyFrequency, RecentPopularity, top
+from training.dataset import sequences
 
 AS_OF = 100.0
 IDS = ["COW-MILK", "OAT-MILK", "RYE-BREAD", "TEA"]
@@ -25,6 +27,7 @@ HAPPENED = [
     event("household-2", "COW-MILK", 120),
 ]
 DATA = dataset(events(*HAPPENED), items(*(item(name) for name in [*IDS, "NOT-SERVED"])))
+KNOWN = sequences(DATA, items(*(item(name) for name in IDS)), day(AS_OF))
 
 
 def known(user_id: str | None = None) -> list[Row]:
@@ -42,34 +45,49 @@ def weight(row: Row) -> float:
 
 
 def test_popularity_is_the_event_weight_before_the_instant_and_the_same_for_all() -> None:
-    baseline = Popularity(DATA, Vocabulary(IDS), day(AS_OF))
+    baseline = Popularity(KNOWN)
     expected = [sum(weight(row) for row in known() if row["item_id"] == name) for name in IDS]
     for user_id in ("household-7", "household-1", "a stranger"):
         np.testing.assert_allclose(baseline.scores(user_id), expected)
 
 
+@pytest.mark.parametrize("days", [1.0, 2.0, 40.0, 90.0])
+def test_recent_popularity_counts_the_last_days_alone(days: float) -> None:
+    scores = RecentPopularity(KNOWN, day_us(AS_OF), days).scores("anybody")
+    recent = [row for row in known() if row["event_time"] >= day(AS_OF) - timedelta(days=days)]
+    expected = [sum(weight(row) for row in recent if row["item_id"] == name) for name in IDS]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert [IDS[row] for row in np.argsort(-scores)][-1] == "TEA"
+
+
+def test_items_that_did_not_sell_lately_follow_by_what_they_sold_before() -> None:
+    scores = RecentPopularity(KNOWN, day_us(AS_OF), 1.5).scores("anybody")
+    assert [IDS[row] for row in np.argsort(-scores)] == ["OAT-MILK", "COW-MILK", "RYE-BREAD", "TEA"]
+
+
+@pytest.mark.parametrize("half_life_days", [HALF_LIFE_DAYS, 7.0])
 @pytest.mark.parametrize("user_id", ["household-7", "household-1", "household-2"])
-def test_recency_frequency_halves_a_shoppers_events_every_twelve_weeks(user_id: str) -> None:
-    scores = RecencyFrequency(DATA, Vocabulary(IDS), day(AS_OF)).scores(user_id)
+def test_recency_frequency_halves_a_shoppers_events_every_half_life(user_id: str, half_life_days: float) -> None:
+    scores = RecencyFrequency(KNOWN, day_us(AS_OF), half_life_days).scores(user_id)
     for name, score in zip(IDS, scores, strict=True):
         own = [row for row in known(user_id) if row["item_id"] == name]
         ages = [(day(AS_OF) - row["event_time"]).total_seconds() / 86_400 for row in own]
-        expected = sum(weight(row) * 0.5 ** (age / HALF_LIFE_DAYS) for row, age in zip(own, ages, strict=True))
+        expected = sum(weight(row) * 0.5 ** (age / half_life_days) for row, age in zip(own, ages, strict=True))
         assert score == pytest.approx(expected, abs=1e-5)
 
 
+def test_half_life_is_twelve_weeks_unless_said_otherwise() -> None:
+    twelve_weeks, unsaid = (
+        RecencyFrequency(KNOWN, day_us(AS_OF), *said).scores("household-7") for said in ((84.0,), ())
+    )
+    np.testing.assert_array_equal(twelve_weeks, unsaid)
+
+
 def test_popularity_orders_what_a_shopper_has_not_had_far_below_what_they_have() -> None:
-    scores = RecencyFrequency(DATA, Vocabulary(IDS), day(AS_OF)).scores("household-7")
+    scores = RecencyFrequency(KNOWN, day_us(AS_OF)).scores("household-7")
     order = [IDS[row] for row in np.argsort(-scores)]
     assert order == ["OAT-MILK", "RYE-BREAD", "COW-MILK", "TEA"]
     assert 0 < scores[IDS.index("COW-MILK")] < 1e-5
-
-
-def test_asking_for_one_shopper_leaves_the_next_ones_scores_alone() -> None:
-    baseline = RecencyFrequency(DATA, Vocabulary(IDS), day(AS_OF))
-    before = baseline.scores("a stranger").copy()
-    baseline.scores("household-7")[:] = 99
-    np.testing.assert_array_equal(baseline.scores("a stranger"), before)
 
 
 @given(

@@ -9,12 +9,15 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features import spec
 from features.encode import Shopper, resolve
 from features.vocab import Rows
 from services.ranking.ordering import (
     NO_ROWS,
     CandidateLimits,
     Interest,
+    ItemToItem,
+    ItemToItemScores,
     OrderingModel,
     Source,
     best_over_interests,
@@ -31,10 +34,15 @@ limits_of_any_size = st.builds(
     CandidateLimits,
     total=st.integers(1, 60),
     buy_again=st.integers(0, 50),
+    bought_together=st.integers(0, 50),
     category=st.integers(0, 20),
     per_category=st.integers(0, 5),
     popular=st.integers(0, 50),
 )
+
+
+NOTHING = ItemToItemScores(NO_ROWS, np.zeros((len(spec.I2I_FEATURES), 1), np.float32))
+"""What a bundle says in which no item keeps company with any."""
 
 
 def rows_of(*numbers: int) -> Rows:
@@ -64,7 +72,13 @@ def plain_gather(
     model: OrderingModel, shopper: Shopper, near: list[int], limits: CandidateLimits, excluded: set[int]
 ) -> dict[int, Source]:
     """What `gather` promises, one item at a time."""
-    again = [row for row in shopper.repeat_rows.tolist() if row not in excluded][: limits.buy_again]
+    had = shopper.repeat_rows.tolist()
+    again = [row for row in had if row not in excluded][: limits.buy_again]
+    together: list[int] = []
+    for sums in model.item_to_item.ask(shopper).of(np.arange(len(model.items.vocabulary), dtype=np.int32)).T:
+        company = [row for row in np.flatnonzero(sums > 0).tolist() if row not in excluded and row not in had]
+        best = sorted(company, key=lambda row, of=sums: -of[row])[: limits.bought_together]  # type: ignore[misc]
+        together += [row for row in best if row not in together]
     popular = [row for row in model.popular_rows.tolist() if row not in excluded]
     leaders: list[int] = []
     if limits.category and limits.per_category:
@@ -74,10 +88,11 @@ def plain_gather(
             leaders += [row for row in popular if model.items.leaf[row] == leaf][: limits.per_category]
         leaders = leaders[: limits.category]
     popular = popular[: limits.popular]
-    room = max(limits.total - len(again) - len(leaders) - len(popular), 0)
+    room = max(limits.total - len(again) - len(together) - len(leaders) - len(popular), 0)
     merged: dict[int, Source] = {}
     for source, rows in (
         (Source.BUY_AGAIN, again),
+        (Source.BOUGHT_TOGETHER, together),
         (Source.INTEREST, near[:room]),
         (Source.SAME_CATEGORY, leaders),
         (Source.POPULAR, popular),
@@ -101,7 +116,7 @@ def test_candidates_are_what_the_plain_rules_give_and_never_an_excluded_row(
     shopper = a_shopper(model, repeats, dict(enumerate(shares)))
     interest = Interest(rng.standard_normal((3, 128)).astype(np.float32), is_fallback=False)
     near = nearest(model.index, shopper, interest, limits, excluded)
-    found = gather(model, shopper, near, limits, excluded)
+    found = gather(model, shopper, model.item_to_item.ask(shopper), near, limits, excluded)
     expected = plain_gather(model, shopper, near.tolist(), limits, set(excluded.tolist()))
     assert dict(zip(found.rows.tolist(), map(Source, found.sources), strict=True)) == expected
     assert found.rows.tolist() == list(expected)
@@ -120,28 +135,43 @@ def test_an_item_proposed_twice_keeps_the_source_of_higher_precedence(
 ) -> None:
     best = model.popular_rows[:1]
     shopper = a_shopper(model, best if repeats else NO_ROWS, {int(model.items.leaf[best[0]]): 1.0})
-    found = gather(model, shopper, best if near else NO_ROWS, LIMITS)
+    found = gather(model, shopper, model.item_to_item.ask(shopper), best if near else NO_ROWS, LIMITS)
     assert found.sources[found.rows == best[0]].tolist() == [source]
 
 
+def test_what_keeps_company_with_what_the_shopper_had_is_proposed_and_what_they_had_is_not(
+    model: OrderingModel,
+) -> None:
+    had, near, far, other = model.item_to_item.rows[:4]
+    tables, ones = len(spec.I2I_TABLES), np.ones((len(spec.I2I_TABLES), 4, 2), np.float32)
+    neighbours = np.tile(np.array([[1, 2], [0, 0], [0, 0], [0, 0]], np.int32), (tables, 1, 1))
+    weights = np.array([3.0, 2.0], np.float32) * ones
+    company = ItemToItem(np.array([had, near, far, other], np.int32), neighbours, weights)
+    limits = CandidateLimits(total=5, buy_again=1, bought_together=2, category=0, popular=0)
+    shopper = a_shopper(model, rows_of(had))
+    found = gather(model, shopper, company.ask(shopper), NO_ROWS, limits)
+    assert found.rows.tolist() == [had, near, far]
+    assert found.sources.tolist() == [Source.BUY_AGAIN, Source.BOUGHT_TOGETHER, Source.BOUGHT_TOGETHER]
+
+
 def test_what_the_index_proposes_gives_way_to_the_other_sources(model: OrderingModel) -> None:
-    limits = CandidateLimits(total=8, buy_again=3, category=2, per_category=1, popular=2)
+    limits = CandidateLimits(total=8, buy_again=3, bought_together=0, category=2, per_category=1, popular=2)
     others = model.popular_rows[10:]
     shopper = a_shopper(model, others[:5], {int(model.items.leaf[others[0]]): 0.6, int(model.items.leaf[0]): 0.4})
-    found = gather(model, shopper, others[5:15], limits)
+    found = gather(model, shopper, NOTHING, others[5:15], limits)
     assert (found.sources == Source.INTEREST).sum() == 1
     assert (found.sources == Source.BUY_AGAIN).sum() == 3
 
 
 def test_a_shopper_without_anything_gets_the_nearest_and_the_popular_ones(model: OrderingModel) -> None:
-    found = gather(model, a_shopper(model), rows_of(7, 8), LIMITS)
+    found = gather(model, a_shopper(model), model.item_to_item.ask(a_shopper(model)), rows_of(7, 8), LIMITS)
     assert set(found.sources) == {Source.INTEREST, Source.POPULAR}
     assert len(found.rows) < LIMITS.total
 
 
 def test_the_heaviest_categories_lead_and_no_more_rows_than_the_limit(model: OrderingModel) -> None:
     shopper = a_shopper(model, NO_ROWS, {0: 0.2, 1: 0.1, 2: 0.7})
-    found = gather(model, shopper, NO_ROWS, CandidateLimits(total=60, category=5, per_category=3, popular=0))
+    found = gather(model, shopper, NOTHING, NO_ROWS, CandidateLimits(total=60, category=5, per_category=3, popular=0))
     assert model.items.leaf[found.rows].tolist() == [2, 2, 2, 0, 0]
 
 
@@ -151,7 +181,9 @@ def test_an_item_without_a_category_leads_none(shop: TinyShop) -> None:
     model = replace(shop, items=shop.items.with_columns(category=bare)).model()
     assert model.items.leaf[best] == -1
     shopper = a_shopper(model, NO_ROWS, dict.fromkeys(range(len(model.items.leaves)), 0.1))
-    found = gather(model, shopper, NO_ROWS, CandidateLimits(total=60, category=240, per_category=40, popular=0))
+    found = gather(
+        model, shopper, NOTHING, NO_ROWS, CandidateLimits(total=60, category=240, per_category=40, popular=0)
+    )
     assert sorted(found.rows) == [row for row in range(40) if row != best]
 
 
@@ -160,7 +192,7 @@ def test_an_empty_catalogue_has_no_candidates() -> None:
     shopper = a_shopper(model)
     interest = Interest(np.ones((1, 128), np.float32), is_fallback=False)
     near = nearest(model.index, shopper, interest, LIMITS)
-    assert gather(model, shopper, near, LIMITS).rows.size == 0
+    assert gather(model, shopper, model.item_to_item.ask(shopper), near, LIMITS).rows.size == 0
 
 
 def test_rows_that_the_caller_names_are_candidates_once_each_in_their_order() -> None:
@@ -204,7 +236,7 @@ def test_nothing_found_by_any_interest_is_nothing() -> None:
     assert best_over_interests(np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32), 5).size == 0
 
 
-@pytest.mark.parametrize("field", ["buy_again", "category", "per_category", "popular", "total"])
+@pytest.mark.parametrize("field", ["buy_again", "bought_together", "category", "per_category", "popular", "total"])
 def test_negative_limits_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=rf"must not be negative.*{field}=-1"):
         CandidateLimits(**{field: -1})

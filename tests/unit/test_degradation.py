@@ -9,11 +9,8 @@ from features.clock import Clock
 from features.encode import resolve
 from features.store import StoreUnavailable
 from services.ranking.ordering import (
-    NO_ROWS,
     Source,
-    gather,
     popular,
-    rank,
     requested,
 )
 from services.ranking.pipeline import Degradation
@@ -41,10 +38,9 @@ async def test_without_the_tower_the_mean_of_the_history_stands_in(world: World)
 async def test_without_the_index_the_other_sources_still_answer(world: World) -> None:
     world.retriever.failure = RetrieverUnavailable("gone")
     for user_id in list(world.rows)[1:]:
-        trace, shopper = a_trace(), world.shopper(user_id)
+        trace = a_trace()
         found = await world.pipeline.recommended_for_you(user_id, trace)
-        candidates = gather(world.release.model, shopper, NO_ROWS, LIMITS)
-        assert_same(found, rank(world.release.model, world.release.ranker, shopper, candidates, TOWER, NOW_US))
+        assert_same(found, world.without_index(user_id, TOWER))
         assert Source.INTEREST not in found.sources
         assert trace.degradations == {Degradation.RETRIEVAL_FALLBACK}
 
@@ -63,7 +59,7 @@ async def test_without_the_store_given_items_are_ranked_as_for_an_unknown_shoppe
     found = await world.pipeline.rank("user-1", model.popular_rows[:9], trace)
     candidates = requested(model.popular_rows[:9])
     nobody, nothing = resolve(None, model.items), world.fallback("nobody")
-    assert_same(found, rank(model, world.release.ranker, nobody, candidates, nothing, NOW_US))
+    assert_same(found, world.ranked(nobody, candidates, nothing))
     assert trace.degradations == {Degradation.USER_FEATURES_FALLBACK}
 
 
@@ -78,11 +74,9 @@ async def test_old_features_are_said_to_be_old(world: World) -> None:
 async def test_tower_and_index_may_both_be_gone(world: World) -> None:
     world.scorer.failure = ScorerUnavailable("unavailable")
     world.retriever.failure = RetrieverUnavailable("gone")
-    trace, shopper = a_trace(), world.shopper("user-1")
+    trace = a_trace()
     found = await world.pipeline.recommended_for_you("user-1", trace)
-    candidates = gather(world.release.model, shopper, NO_ROWS, LIMITS)
-    interest = world.fallback("user-1")
-    assert_same(found, rank(world.release.model, world.release.ranker, shopper, candidates, interest, NOW_US))
+    assert_same(found, world.without_index("user-1", world.fallback("user-1")))
     assert trace.degradations == {Degradation.INTEREST_FALLBACK, Degradation.RETRIEVAL_FALLBACK}
 
 

@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features import spec
-from features.encode import ItemColumns, Shopper, encode, history_ages_days, item_columns, resolve
+from features.encode import ItemColumns, ModelScores, Shopper, encode, history_ages_days, item_columns, resolve
 from features.offline import polars_type
 from features.schema import ITEMS
-from tests.encode_oracle import NOW_US, columns_of, oracle, random_row, random_shelf
-from tests.shop import DAY_US, item, items
+from tests.encode_oracle import AS_OF_DAY, NOW_US, columns_of, oracle, random_row, random_scores, random_shelf
+from tests.shop import DAY_US, day, day_us, item, items
 from tests.strategies import unhurried
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "encode.json"
@@ -28,10 +28,10 @@ def test_every_cell_is_what_the_oracle_says(seed: int, count: int, *, fallback: 
     rng = np.random.default_rng(seed)
     shelf, row = random_shelf(rng, count), random_row(rng, count)
     rows = rng.permutation(count)[: rng.integers(0, count + 1)].astype(np.int32)
-    scores = rng.standard_normal(rows.size).astype(np.float32)
+    scores = random_scores(rng, rows.size, fallback=fallback)
     columns = columns_of(shelf)
-    matrix = encode(resolve(row, columns), columns, rows, scores, NOW_US, interest_fallback=fallback)
-    expected = oracle(row, shelf, rows.tolist(), scores.tolist(), NOW_US, fallback=fallback)
+    matrix = encode(resolve(row, columns), columns, rows, scores, NOW_US)
+    expected = oracle(row, shelf, rows.tolist(), scores, day_us(AS_OF_DAY), NOW_US)
     assert matrix.dtype == np.float32
     assert matrix.shape == (rows.size, len(spec.MATRIX_COLUMNS))
     for position, name in enumerate(spec.MATRIX_COLUMNS):
@@ -43,9 +43,9 @@ def test_every_cell_is_what_the_oracle_says(seed: int, count: int, *, fallback: 
 def test_an_unknown_shopper_has_the_default_of_every_pair_feature() -> None:
     columns = columns_of(random_shelf(np.random.default_rng(1), 5))
     shopper = resolve(None, columns)
-    matrix = encode(
-        shopper, columns, np.arange(5, dtype=np.int32), np.zeros(5, np.float32), NOW_US, interest_fallback=False
-    )
+    nothing = np.zeros(5, np.float32)
+    silent = ModelScores(nothing, False, nothing, np.zeros((5, len(spec.I2I_FEATURES)), np.float32))
+    matrix = encode(shopper, columns, np.arange(5, dtype=np.int32), silent, NOW_US)
     assert not shopper.is_known
     assert shopper.history_rows.size == shopper.repeat_rows.size == 0
     for feature in spec.PAIR_FEATURES:
@@ -124,22 +124,37 @@ def test_items_without_a_category_have_no_code() -> None:
         assert (columns.leaf[0], columns.category[0]) == codes
 
 
+def test_an_items_ages_go_on_after_its_features_were_taken_and_an_unseen_items_stay_unknown() -> None:
+    shelf = random_shelf(np.random.default_rng(6), 2)
+    shelf[0] |= {"item_age_days": 30.0, "item_idle_days": 0.0}
+    shelf[1] |= {"item_age_days": -1.0, "item_idle_days": -1.0}
+    columns = columns_of(shelf)
+    rows = np.arange(2, dtype=np.int32)
+    scores = random_scores(np.random.default_rng(0), 2)
+    matrix = encode(resolve(None, columns), columns, rows, scores, day_us(AS_OF_DAY + 2.25))
+    for name, expected in (("item_age_days", [32.25, -1.0]), ("item_idle_days", [2.25, -1.0])):
+        assert matrix[:, spec.MATRIX_COLUMNS.index(name)].tolist() == expected
+        assert columns.column(name).tolist() == [shelf[0][name], -1.0]
+
+
 def test_two_tables_in_different_orders_are_refused() -> None:
     catalogue = items(item("OAT-MILK"), item("RYE-BREAD"))
     schema = {"item_id": pl.String()} | {feature.name: polars_type(feature.dtype) for feature in spec.ITEM_FEATURES}
     features = pl.DataFrame([{"item_id": "RYE-BREAD"}, {"item_id": "OAT-MILK"}], schema)
     with pytest.raises(ValueError, match="same item ids in the same order"):
-        item_columns(catalogue, features)
+        item_columns(catalogue, features, day(AS_OF_DAY))
     assert catalogue.schema == ITEMS
 
 
 def test_the_golden_matrix_has_not_moved() -> None:
     """Whoever changes a number here changes what every trained ranker sees."""
     golden = json.loads(GOLDEN.read_text())
-    columns = columns_of(golden["items"])
-    rows, scores = np.array(golden["rows"], np.int32), np.array(golden["interest_scores"], np.float32)
+    columns = columns_of(golden["items"], golden["as_of_day"])
+    rows, said = np.array(golden["rows"], np.int32), golden["scores"]
+    interest, history = np.array(said["interest"], np.float32), np.array(said["history"], np.float32)
+    scores = ModelScores(interest, False, history, np.array(said["item_to_item"], np.float32))
     for name, row in golden["shoppers"].items():
-        matrix = encode(resolve(row, columns), columns, rows, scores, golden["now_us"], interest_fallback=False)
+        matrix = encode(resolve(row, columns), columns, rows, scores, day_us(golden["now_day"]))
         for position, line in enumerate(golden["matrices"][name]):
             found = dict(zip(spec.MATRIX_COLUMNS, matrix[position].tolist(), strict=True))
             assert found == pytest.approx(line, rel=1e-6, abs=1e-6), f"{name}, item row {rows[position]}"

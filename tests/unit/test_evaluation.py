@@ -1,6 +1,5 @@
 """The comparison with baselines: both tasks, the right denominators, the list that would have been served."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,12 @@ import pytest
 from features.clock import to_us
 from features.encode import resolve
 from features.vocab import Rows
-from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Ranker, recommend
-from tests.tiny_shop import AS_OF, TinyShop, shoppers
-from training.evaluation import K, baseline_lists, compare, model_lists, per_shopper, summary
+from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Ranker, Rankers, recommend
+from tests.tiny_shop import AS_OF, TinyShop, ranker_text, shoppers
+from training.evaluation import TASKS, K, baseline_lists, compare, judge_model, model_lists
 from training.metrics import Doubles
 from training.queries import Query, Window
+from training.shopper_metrics import ItemFacts
 
 NOW_US = to_us(AS_OF)
 LIMITS = CandidateLimits(total=40)
@@ -34,6 +34,11 @@ def rows(*numbers: int) -> Rows:
     return np.array(numbers, dtype=np.int32)
 
 
+def rankers_of(shop: TinyShop) -> Rankers:
+    """Two that differ."""
+    return Rankers(Ranker(shop.ranker_text), Ranker(ranker_text(np.random.default_rng(77))))
+
+
 @pytest.fixture(scope="module")
 def queries(shop: TinyShop, model: OrderingModel) -> list[Query]:
     """Three shoppers; the last engages only with what they had before."""
@@ -41,7 +46,7 @@ def queries(shop: TinyShop, model: OrderingModel) -> list[Query]:
     known = [resolve(row, model.items) for row in stored]
     truths, seen = [rows(39, 5), rows(38), rows(37)], [rows(39), rows(0, 1), rows(37, 36)]
     return [
-        Query(row["user_id"], shopper, truth, before)
+        Query(row["user_id"], NOW_US, shopper, truth, np.ones(truth.size, np.float32), before)
         for row, shopper, truth, before in zip(stored, known, truths, seen, strict=True)
     ]
 
@@ -53,7 +58,8 @@ def interests(queries: list[Query]) -> list[Interest]:
 
 
 def test_what_was_seen_is_masked_for_the_new_task_only(queries: list[Query]) -> None:
-    everything, new = (baseline_lists(Favourites(), queries, task) for task in ("all", "new"))
+    lists = baseline_lists(Favourites(), queries)
+    everything, new = lists["all"], lists["new"]
     for found in everything:
         assert found.tolist() == list(range(39, 39 - K, -1))
     assert 39 not in new[0]
@@ -61,31 +67,13 @@ def test_what_was_seen_is_masked_for_the_new_task_only(queries: list[Query]) -> 
     assert not {37, 36} & set(new[2].tolist())
 
 
-def test_a_shopper_without_a_new_truth_is_not_counted_for_the_new_task(queries: list[Query]) -> None:
-    lists = [rows(39, 38), rows(38), rows(37)]
-    everything, new = (per_shopper(lists, queries, task)[f"recall@{K}"] for task in ("all", "new"))
-    assert everything.tolist() == [0.5, 1.0, 1.0]
-    assert new[:2].tolist() == [0.0, 1.0]
-    assert math.isnan(new[2])
-
-
-def test_a_summary_is_the_mean_over_shoppers_with_a_truth() -> None:
-    values = {"recall@20": np.array([0.0, 1.0, np.nan])}
-    found = summary(values, [rows(0, 1), rows(1)], item_count=8, seed=0)
-    assert found["recall@20"] == 0.5
-    assert found["shoppers"] == 2
-    assert found["coverage@20"] == 2 / 8
-    assert found["recall@20_interval"] == (0.0, 1.0)
-    nothing = summary({"recall@20": np.array([np.nan])}, [], item_count=8, seed=0)
-    assert nothing == {"recall@20": None, "shoppers": 0, "coverage@20": 0.0}
-
-
 @pytest.mark.parametrize("task", ["all", "new"])
 def test_the_evaluated_list_is_the_served_one(
     shop: TinyShop, model: OrderingModel, queries: list[Query], interests: list[Interest], task: str
 ) -> None:
-    ranker, window = Ranker(shop.ranker_text), Window(NOW_US, model.items, queries)
-    found = model_lists(model, ranker, window, interests, LIMITS, task)
+    rankers, window = rankers_of(shop), Window(NOW_US, model.items, queries)
+    ranker = rankers.all_items if task == "all" else rankers.new_items
+    found = model_lists(model, rankers, window, interests, LIMITS, task)
     for ranked, query, interest in zip(found, queries, interests, strict=True):
         excluded = query.seen if task == "new" else rows()
         served = recommend(model, ranker, query.shopper, interest, LIMITS, NOW_US, excluded)
@@ -96,8 +84,8 @@ def test_the_evaluated_list_is_the_served_one(
 def test_the_comparison_names_every_system_under_both_tasks(
     shop: TinyShop, model: OrderingModel, queries: list[Query], interests: list[Interest]
 ) -> None:
-    ranker, window = Ranker(shop.ranker_text), Window(NOW_US, model.items, queries)
-    found = compare(model, ranker, window, interests, LIMITS, {"favourites": Favourites()}, seed=0)
+    rankers, window = rankers_of(shop), Window(NOW_US, model.items, queries)
+    found = compare(model, rankers, window, interests, LIMITS, {"favourites": Favourites()}, seed=0)
     assert {task: set(systems) for task, systems in found.items()} == {
         "all": {"aisle", "favourites"},
         "new": {"aisle", "favourites"},
@@ -105,5 +93,19 @@ def test_the_comparison_names_every_system_under_both_tasks(
     assert found["all"]["favourites"]["recall@20"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert found["new"]["favourites"]["recall@20"] == pytest.approx((0.0 + 1) / 2)
     strangers = [replace(query, truth=query.truth[:0]) for query in queries]
-    nothing = compare(model, ranker, replace(window, queries=strangers), interests, LIMITS, {}, seed=0)
+    nothing = compare(model, rankers, replace(window, queries=strangers), interests, LIMITS, {}, seed=0)
     assert nothing["all"]["aisle"]["recall@20"] is None
+
+
+def test_cold_items_are_looked_for_in_the_lists_of_the_new_task(
+    shop: TinyShop, model: OrderingModel, queries: list[Query], interests: list[Interest]
+) -> None:
+    rankers, window = rankers_of(shop), Window(NOW_US, model.items, queries)
+    facts = ItemFacts(count=40, vectors=shop.vectors)
+    cold, favourites = rows(38, 1), {task: {"favourites": Favourites()} for task in TASKS}
+    found = judge_model(model, rankers, window, interests, LIMITS, favourites, 0, facts=facts, cold_rows=cold)
+    assert list(found.tasks) == ["all", "new", "cold"]
+    assert found.tasks["cold"]["favourites"]["shoppers"] == 1
+    assert found.tasks["cold"]["favourites"]["recall@20"] == 1.0
+    assert found.tasks["cold"]["aisle"]["diversity@20"] == found.tasks["new"]["aisle"]["diversity@20"]
+    assert found.by_task["cold"].best == "favourites"

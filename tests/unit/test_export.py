@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
 
 from features import spec
 from tests.tiny_encoder import write_tiny_encoder
@@ -23,7 +24,7 @@ from training.export import (
     open_session,
     torch_interest_run,
 )
-from training.interest_tower import InterestTower
+from training.interest_tower import InterestTower, ItemVectors
 from training.text_tower import TextTower, Tokens, open_text_tower
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,9 +46,17 @@ def interest() -> InterestTower:
 
 
 @pytest.fixture(scope="module")
-def text_file(text: tuple[TextTower, Tokens], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adapter() -> nn.Linear:
+    """Nothing like the identity, so that a file without it is noticed."""
+    torch.manual_seed(1)
+    return nn.Linear(VECTOR_SIZE, VECTOR_SIZE, bias=False)
+
+
+@pytest.fixture(scope="module")
+def text_file(text: tuple[TextTower, Tokens], adapter: nn.Linear, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tower, tokens = text
     path = tmp_path_factory.mktemp("text") / "tower" / "model.onnx"
-    export_text_tower(*text, path)
+    export_text_tower(tower, adapter, tokens, path)
     return path
 
 
@@ -60,13 +69,13 @@ def interest_file(interest: InterestTower, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 40), (2, 13), (7, 5), (33, 2)])
 def test_the_text_tower_reads_any_number_of_texts_of_any_length(
-    text: tuple[TextTower, Tokens], text_file: Path, batch: int, length: int
+    text: tuple[TextTower, Tokens], adapter: nn.Linear, text_file: Path, batch: int, length: int
 ) -> None:
     generator = torch.Generator().manual_seed(batch)
     ids = torch.randint(4, 4 + len(WORDS), (batch, length), generator=generator)
     mask = (torch.arange(length) < torch.randint(1, length + 1, (batch, 1), generator=generator)).long()
     with torch.inference_mode():
-        expected = text[0](ids, mask).numpy()
+        expected = adapter(text[0](ids, mask)).numpy()
     (found,) = open_session(text_file).run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
     assert found.shape == (batch, VECTOR_SIZE)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -92,6 +101,19 @@ def test_the_files_keep_the_names_that_serving_asks_by(text_file: Path, interest
     assert {value.name for value in interest_session.get_inputs()} == {"history_vectors", "event_types", "ages_days"}
     assert [value.name for value in interest_session.get_outputs()] == ["interest_vectors"]
     assert [path.name for path in text_file.parent.iterdir()] == ["model.onnx"]
+
+
+def test_a_files_vector_of_a_text_is_the_items_without_its_residual(
+    text: tuple[TextTower, Tokens], adapter: nn.Linear, text_file: Path
+) -> None:
+    tower, tokens = text
+    ids, mask = tokens(["one short text", "two words"])
+    with torch.inference_mode():
+        items = ItemVectors(tower(ids, mask), dropout=0.0)
+        items.adapter.load_state_dict(adapter.state_dict())
+        expected = items.all().numpy()
+    (found,) = open_session(text_file).run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 Change = Callable[[Weights], Weights]
@@ -122,6 +144,7 @@ def hand_out(source: Path, change: Change) -> Callable[..., None]:
 def test_a_graph_that_computes_something_else_does_not_leave(
     *,
     text: tuple[TextTower, Tokens],
+    adapter: nn.Linear,
     interest: InterestTower,
     text_file: Path,
     interest_file: Path,
@@ -137,6 +160,6 @@ def test_a_graph_that_computes_something_else_does_not_leave(
     refusal = pytest.raises(ExportError, match=rf"{tower}\.onnx: differs from torch by .*, at most 1e-04 is allowed")
     with refusal if is_refused else contextlib.nullcontext():
         if tower == "text":
-            export_text_tower(*text, path)
+            export_text_tower(text[0], adapter, text[1], path)
         else:
             export_interest_tower(interest, path)

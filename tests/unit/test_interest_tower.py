@@ -18,12 +18,12 @@ def interest_tower() -> InterestTower:
 
 
 def histories(count: int, length: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Random histories without padding."""
+    """Random histories without padding, oldest event first."""
     generator = torch.Generator().manual_seed(seed)
     return (
         torch.randn(count, length, VECTOR_SIZE, generator=generator),
         torch.randint(1, len(spec.EVENT_TYPES) + 1, (count, length), generator=generator),
-        torch.rand(count, length, generator=generator) * 90,
+        (torch.rand(count, length, generator=generator) * 90 + 1).sort(dim=1, descending=True).values,
     )
 
 
@@ -39,16 +39,53 @@ def test_left_padding_of_any_length_and_content_changes_no_interest(
         torch.testing.assert_close(interest_tower(*padded), interest_tower(*history), atol=1e-5, rtol=1e-4)
 
 
-def test_an_event_is_not_influenced_by_later_ones(interest_tower: InterestTower) -> None:
-    seen: list[Tensor] = []
-    hook = interest_tower.blocks[-1].register_forward_hook(lambda *call: seen.append(call[-1]))
+def test_the_interests_of_a_history_are_those_after_its_last_event(interest_tower: InterestTower) -> None:
     history = histories(3, 9)
     with torch.inference_mode():
-        interest_tower(*history)
-        interest_tower(*(part[:, :5] for part in history))
-    hook.remove()
-    whole, beginning = seen
-    torch.testing.assert_close(whole[:, :5], beginning, atol=1e-5, rtol=1e-4)
+        along = interest_tower.interests_along(*history)
+        assert along.shape == (3, 9, 3, VECTOR_SIZE)
+        for events in range(1, 10):
+            beginning = interest_tower(*(part[:, :events] for part in history))
+            torch.testing.assert_close(along[:, events - 1], beginning, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("place", [1, 4, 8])
+def test_a_later_event_never_changes_the_interests_before_it(interest_tower: InterestTower, place: int) -> None:
+    vectors, types, ages = history = histories(3, 9)
+    other = vectors.clone(), types.clone(), ages.clone()
+    other[0][:, place:] = 50.0
+    other[1][:, place:] = types[:, place:] % len(spec.EVENT_TYPES) + 1
+    other[2][:, place:] = 0.0
+    with torch.inference_mode():
+        before, after = interest_tower.interests_along(*history), interest_tower.interests_along(*other)
+    torch.testing.assert_close(after[:, :place], before[:, :place], atol=1e-5, rtol=1e-4)
+    assert (after[:, place:] - before[:, place:]).abs().amax(dim=(2, 3)).min() > 1e-3
+
+
+@pytest.mark.parametrize("days", [0.25, 30.0, 400.0])
+def test_how_long_ago_a_history_ended_changes_nothing(interest_tower: InterestTower, days: float) -> None:
+    vectors, types, ages = histories(4, 9)
+    types[0, :4] = 0
+    with torch.inference_mode():
+        before = interest_tower.interests_along(vectors, types, ages)
+        after = interest_tower.interests_along(vectors, types, ages + days)
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+
+
+def test_how_far_apart_two_events_stand_counts_once_it_is_learned() -> None:
+    torch.manual_seed(0)
+    tower = InterestTower(InterestTowerConfig(layers=1)).eval()
+    history = histories(2, 6)
+    with torch.inference_mode():
+        before = tower.interests_along(*history)
+        tower.distance.weight[0] = 3.0
+        to_itself = tower.interests_along(*history)
+        tower.distance.weight[0] = 0.0
+        tower.distance.weight[2] = 3.0
+        after = tower.interests_along(*history)
+    assert not torch.equal(to_itself[:, 1:], before[:, 1:])
+    torch.testing.assert_close(after[:, :2], before[:, :2])
+    assert (after[:, 2:] - before[:, 2:]).abs().amax(dim=(2, 3)).min() > 1e-3
 
 
 @pytest.mark.parametrize("place", [0, 4])
@@ -57,7 +94,7 @@ def test_every_event_of_the_history_is_looked_at(interest_tower: InterestTower, 
     other_type = types.clone()
     other_type[0, place] = types[0, place] % len(spec.EVENT_TYPES) + 1
     other_age = ages.clone()
-    other_age[0, place] += 30
+    other_age[0, place] += 30 if place == 0 else -1
     other_vector = vectors.clone()
     other_vector[0, place] = other_vector[0, place].flip(0)
     with torch.inference_mode():
@@ -78,6 +115,19 @@ def test_an_item_without_a_residual_is_its_text() -> None:
     vectors = ItemVectors(text, dropout=0.5)
     torch.testing.assert_close(vectors.all(), text)
     torch.testing.assert_close(vectors.train()(torch.tensor([3, 0])), text[[3, 0]])
+
+
+def test_an_items_text_goes_through_the_adapter_and_its_residual_does_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    text, residual = torch.randn(2, 6, VECTOR_SIZE, generator=generator)
+    vectors = ItemVectors(text, dropout=0.5)
+    matrix = torch.randn(VECTOR_SIZE, VECTOR_SIZE, generator=generator)
+    with torch.no_grad():
+        vectors.adapter.weight.copy_(matrix)
+        vectors.residual.weight.copy_(residual)
+    expected = text @ matrix.T + residual
+    torch.testing.assert_close(vectors.all(), expected)
+    torch.testing.assert_close(vectors.eval()(torch.tensor([3, 0])), expected[[3, 0]])
 
 
 def test_a_residual_is_added_and_dropped_only_in_training() -> None:

@@ -161,6 +161,11 @@ def test_the_age_counts_from_the_first_event_of_any_shopper() -> None:
     assert oat_milk(bought(1, 40.5), bought(2, 90))["item_age_days"] == pytest.approx(59.5)
 
 
+def test_an_item_is_idle_since_the_last_event_of_any_shopper() -> None:
+    assert oat_milk(bought(1, 40.5), bought(2, 90), bought(1, 60))["item_idle_days"] == pytest.approx(10.0)
+    assert oat_milk(bought(1, 40.5), bought(2, AS_OF))["item_idle_days"] == pytest.approx(59.5)
+
+
 def test_a_leafs_weight_is_its_items_weight_and_each_has_a_share_of_it() -> None:
     rows = shelf(
         bought(1, AS_OF - 28),

@@ -18,13 +18,12 @@ from services.ranking.ordering import (
     nearest,
     popular,
     popular_rows,
-    rank,
     recommend,
     similar,
 )
 from tests.strategies import unhurried
 from tests.tiny_shop import LIMITS, TinyShop
-from tests.unit.ordering_inputs import NOW_US, an_interest, by, contents
+from tests.unit.ordering_inputs import NOW_US, an_interest, by, contents, in_order
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -90,8 +89,9 @@ def test_a_known_shopper_gets_the_gathered_candidates_ranked(
 ) -> None:
     for number, shopper in enumerate(known):
         interest = an_interest(number)
-        candidates = gather(model, shopper, nearest(model.index, shopper, interest, LIMITS), LIMITS)
-        expected = rank(model, ranker, shopper, candidates, interest, NOW_US)
+        near = nearest(model.index, shopper, interest, LIMITS)
+        candidates = gather(model, shopper, model.item_to_item.ask(shopper), near, LIMITS)
+        expected = in_order(model, ranker, shopper, candidates, interest)
         found = recommend(model, ranker, shopper, interest, LIMITS, NOW_US)
         assert contents(found) == contents(expected)
         sources = dict(zip(candidates.rows, candidates.sources, strict=True))

@@ -15,13 +15,14 @@ from services.ranking.ordering import (
     Ranker,
     fallback_interest,
     interest_scores,
+    model_scores,
     popular,
-    rank,
     requested,
     tie_keys,
 )
+from services.ranking.ordering.interest import LATEST_ITEMS, history_scores
 from tests.strategies import unhurried
-from tests.unit.ordering_inputs import NOW_US, an_interest, by, contents
+from tests.unit.ordering_inputs import NOW_US, an_interest, by, contents, in_order
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -51,12 +52,36 @@ def test_the_fallback_interest_of_no_history_is_zeros() -> None:
     assert interest.vectors.tolist() == [[0.0] * 128]
 
 
+@unhurried
+@given(seed=seeds, events=st.integers(0, 30))
+def test_a_history_score_is_the_mean_dot_product_with_the_ten_latest_items(seed: int, events: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((12, 128)).astype(np.float32)
+    history, rows = rng.integers(0, 12, events).astype(np.int32), rng.permutation(12)[:7].astype(np.int32)
+    products = [[float(np.dot(vectors[row], vectors[had])) for had in history[-LATEST_ITEMS:]] for row in rows]
+    expected = [sum(values) / max(len(values), 1) for values in products]
+    found = history_scores(vectors, history, rows)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_every_models_word_reaches_the_matrix(model: OrderingModel, known: list[Shopper]) -> None:
+    for number, shopper in enumerate(known):
+        interest, together = an_interest(number), model.item_to_item.ask(shopper)
+        rows = np.arange(40, dtype=np.int32)[::-1]
+        said = model_scores(model, shopper, interest, together, rows)
+        np.testing.assert_array_equal(said.interest, interest_scores(interest, model.vectors[rows]))
+        np.testing.assert_array_equal(said.history, history_scores(model.vectors, shopper.history_rows, rows))
+        np.testing.assert_array_equal(said.item_to_item, together.of(rows))
+        assert not said.interest_fallback
+
+
 # rank
 
 
 def test_a_list_falls_by_score_and_carries_each_items_interest(model: OrderingModel, unknown: Shopper) -> None:
     interest = an_interest(1)
-    ranked = rank(model, by("interest_score"), unknown, requested(np.arange(40, dtype=np.int32)), interest, NOW_US)
+    ranked = in_order(model, by("interest_score"), unknown, requested(np.arange(40, dtype=np.int32)), interest)
     expected = interest_scores(interest, model.vectors)
     assert ranked.rows.tolist() == np.argsort(-expected).tolist()
     np.testing.assert_allclose(ranked.interest, expected[ranked.rows], atol=1e-6)
@@ -68,12 +93,12 @@ def test_a_shoppers_scores_are_those_that_each_item_gets_alone(
 ) -> None:
     for shopper in known:
         interest = an_interest(7)
-        ranked = rank(model, ranker, shopper, requested(np.arange(40, dtype=np.int32)), interest, NOW_US)
+        ranked = in_order(model, ranker, shopper, requested(np.arange(40, dtype=np.int32)), interest)
         assert (np.diff(ranked.scores) <= 0).all()
         for row, score in zip(ranked.rows, ranked.scores, strict=True):
             one = np.array([row], np.int32)
-            scores = interest_scores(interest, model.vectors[one])
-            matrix = encode(shopper, model.items, one, scores, NOW_US, interest_fallback=False)
+            said = model_scores(model, shopper, interest, model.item_to_item.ask(shopper), one)
+            matrix = encode(shopper, model.items, one, said, NOW_US)
             np.testing.assert_allclose(ranker.score(matrix), [score], atol=1e-6)
 
 
@@ -82,12 +107,12 @@ def test_the_ranker_is_told_whether_the_interest_is_the_fallback(
     model: OrderingModel, unknown: Shopper, is_fallback: bool
 ) -> None:
     interest = replace(an_interest(1), is_fallback=is_fallback)
-    ranked = rank(model, by("interest_fallback"), unknown, requested(model.popular_rows), interest, NOW_US)
+    ranked = in_order(model, by("interest_fallback"), unknown, requested(model.popular_rows), interest)
     assert ranked.scores.tolist() == [float(is_fallback)] * 40
 
 
 def test_nothing_to_rank_is_an_empty_list(model: OrderingModel, ranker: Ranker, known: list[Shopper]) -> None:
-    assert contents(rank(model, ranker, known[1], requested(NO_ROWS), an_interest(1), NOW_US)) == [[], [], [], []]
+    assert contents(in_order(model, ranker, known[1], requested(NO_ROWS), an_interest(1))) == [[], [], [], []]
 
 
 @unhurried
@@ -97,7 +122,7 @@ def test_equal_scores_are_ordered_by_the_tie_key_whatever_the_order_of_the_candi
 ) -> None:
     candidates = requested(np.array(order, np.int32))
     interest = an_interest(1)
-    ranked = rank(model, by("user_idle_days"), unknown, candidates, interest, NOW_US)
+    ranked = in_order(model, by("user_idle_days"), unknown, candidates, interest)
     ids = model.items.vocabulary.ids
     digests = {name: hashlib.blake2b(name.encode(), digest_size=8).digest()[::-1] for name in ids}
     assert [ids[row] for row in ranked.rows] == sorted(ids, key=digests.__getitem__)

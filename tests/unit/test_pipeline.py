@@ -11,7 +11,6 @@ from services.ranking.ordering import (
     Source,
     buy_again,
     popular,
-    rank,
     requested,
     similar,
 )
@@ -68,7 +67,7 @@ async def test_excluded_rows_are_in_no_list(world: World) -> None:
 
 
 async def test_buy_it_again_is_what_the_shopper_had(world: World) -> None:
-    model, ranker = world.release.model, world.release.ranker
+    model, ranker = world.release.model, world.release.rankers.all_items
     for user_id in list(world.rows)[1:]:
         found = await world.pipeline.buy_it_again(user_id, a_trace())
         assert_same(found, buy_again(model, ranker, world.shopper(user_id), TOWER, NOW_US))
@@ -76,9 +75,8 @@ async def test_buy_it_again_is_what_the_shopper_had(world: World) -> None:
 
 async def test_given_items_are_ranked_once_each_for_the_shopper(world: World) -> None:
     rows = np.array([5, 9, 5, 30, 0], np.int32)
-    model, ranker = world.release.model, world.release.ranker
     found = await world.pipeline.rank("user-2", rows, a_trace())
-    assert_same(found, rank(model, ranker, world.shopper("user-2"), requested(rows), TOWER, NOW_US))
+    assert_same(found, world.ranked(world.shopper("user-2"), requested(rows), TOWER))
     assert sorted(found.rows) == [0, 5, 9, 30]
     assert set(found.sources) == {Source.REQUEST}
 

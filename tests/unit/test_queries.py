@@ -1,13 +1,15 @@
 """What is asked of a ranking: shoppers as they stood at an instant, judged by what they did after it."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features import spec
 from features.encode import Floats, Shopper
+from features.transforms import known_events
 from tests.shop import dataset, day, day_us, event, events, item, items, promotion, promotions
 from training.dataset import Ints
-from training.queries import Query, Window, history_batch, interests_of, open_window
+from training.queries import Query, Window, history_batch, interests_of, open_window, pose
 
 IDS = ["COW-MILK", "OAT-MILK", "RYE-BREAD", "TEA"]
 CATALOGUE = items(*(item(name, "Food") for name in IDS))
@@ -59,6 +61,19 @@ def test_the_truth_is_what_happened_from_the_instant_up_to_the_windows_end(windo
     assert asked(window, "household-3").seen.size == 0
 
 
+def test_a_truth_weighs_as_the_heaviest_of_its_events_in_the_window() -> None:
+    happened = [
+        event("household-1", "TEA", 51, "click"),
+        event("household-1", "TEA", 52, "add-to-cart"),
+        event("household-1", "TEA", 49),
+        event("household-1", "OAT-MILK", 53, "view"),
+    ]
+    (query,) = open_window(dataset(events(*happened), CATALOGUE), CATALOGUE, day(AS_OF), weeks=2).queries
+    assert query.truth.tolist() == [IDS.index("OAT-MILK"), IDS.index("TEA")]
+    np.testing.assert_allclose(query.truth_weights, [spec.EVENT_WEIGHTS["view"], spec.EVENT_WEIGHTS["add-to-cart"]])
+    assert query.truth_weights.dtype == np.float32
+
+
 def test_shoppers_and_items_stand_as_they_did_at_the_instant(window: Window) -> None:
     shopper = asked(window, "household-1").shopper
     assert window.now_us == day_us(AS_OF)
@@ -67,6 +82,20 @@ def test_shoppers_and_items_stand_as_they_did_at_the_instant(window: Window) -> 
     users = np.expm1(window.items.column("item_log_users"))
     np.testing.assert_allclose(users, [0, 2, 1, 0], atol=1e-6)
     assert window.items.column("item_coupon_reach").tolist() == [0, 0, 0, 0]
+
+
+def test_everyone_is_asked_at_the_windows_start(window: Window) -> None:
+    assert {query.now_us for query in window.queries} == {day_us(AS_OF)}
+    assert window.items.as_of_us == day_us(AS_OF)
+
+
+def test_shoppers_asked_at_their_last_event_are_and_a_stranger_at_the_instant() -> None:
+    happened = events(*HAPPENED)
+    known, ahead = (known_events(happened, day(on)) for on in (AS_OF, AS_OF + 14))
+    later = ahead.filter(pl.col("event_time") >= day(AS_OF))
+    found = pose(known, later, CATALOGUE, promotions(), day(AS_OF), at_last_event=True)
+    assert asked(found, "household-1").now_us == day_us(49.9)
+    assert asked(found, "household-3").now_us == day_us(AS_OF) == found.now_us
 
 
 VECTORS = np.arange(4 * 128, dtype=np.float32).reshape(4, 128) + 1

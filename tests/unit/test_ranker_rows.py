@@ -10,9 +10,17 @@ from features import spec
 from features.clock import to_us
 from features.encode import encode, resolve
 from features.vocab import Rows
-from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Ranker, fallback_interest
+from services.ranking.ordering import (
+    CandidateLimits,
+    Interest,
+    OrderingModel,
+    Ranker,
+    fallback_interest,
+    model_scores,
+)
+from tests.shop import DAY_US
 from tests.tiny_shop import AS_OF, TinyShop, shoppers
-from training.config import RankerConfig
+from training.config import Objective, RankerConfig, Task
 from training.queries import Query, Window
 from training.ranker import RankerRows, fit_ranker, joined, ranker_rows, tree_count
 
@@ -21,17 +29,22 @@ LIMITS = CandidateLimits(total=30, buy_again=10, category=8, per_category=2, pop
 CONFIG = RankerConfig(negatives=5, fallback_share=0.0)
 EVERY_CANDIDATE = replace(CONFIG, negatives=1000)
 NAMES = list(spec.MATRIX_COLUMNS)
+WEIGHTS = sorted(set(spec.EVENT_WEIGHTS.values()))
+"""Item row n is engaged with by an event of weight n, counted round."""
+TASKS: tuple[Task, ...] = ("all", "new")
 
 
 def query(model: OrderingModel, stored: dict[str, Any] | None, truth: list[int]) -> Query:
     """A shopper of the tiny shop who will engage with `truth`."""
     shopper = resolve(stored, model.items)
     user_id = stored["user_id"] if stored else "a stranger"
-    return Query(user_id, shopper, np.array(sorted(truth), dtype=np.int32), np.unique(shopper.repeat_rows))
+    rows = np.array(sorted(truth), dtype=np.int32)
+    weights = np.array([WEIGHTS[row % len(WEIGHTS)] for row in rows], dtype=np.float32)
+    return Query(user_id, NOW_US, shopper, rows, weights, np.unique(shopper.repeat_rows))
 
 
 @pytest.fixture(scope="module")
-def asked(shop: TinyShop, model: OrderingModel) -> tuple[Window, list[Interest]]:
+def asked(shop: TinyShop, model: OrderingModel) -> "Asked":
     """Two hundred known shoppers with random truths, and the tower's answers for them."""
     rng = np.random.default_rng(3)
     count = len(model.items.vocabulary)
@@ -55,59 +68,103 @@ def items_of(model: OrderingModel, matrix: np.ndarray) -> Rows:
     return rows
 
 
-def test_groups_add_up_to_the_rows(model: OrderingModel, asked: tuple[Window, list[Interest]]) -> None:
-    rows = ranker_rows(model, *asked, LIMITS, CONFIG, np.random.default_rng(0))
+Asked = tuple[Window, list[Interest]]
+
+
+def rows_of(
+    model: OrderingModel,
+    asked: Asked,
+    task: Task,
+    config: RankerConfig = CONFIG,
+    limits: CandidateLimits = LIMITS,
+    seed: int = 0,
+) -> RankerRows:
+    """Rows of one task alone."""
+    alone = replace(config, tasks=(task,))
+    return ranker_rows(model, *asked, limits, alone, np.random.default_rng(seed))[task]
+
+
+def alone(model: OrderingModel, asked: Asked, number: int) -> Asked:
+    """One of the queries."""
+    return Window(NOW_US, model.items, [asked[0].queries[number]]), [asked[1][number]]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_groups_add_up_to_the_rows(model: OrderingModel, asked: Asked, task: Task) -> None:
+    rows = rows_of(model, asked, task)
     assert rows.sizes.sum() == rows.matrix.shape[0] == rows.labels.size
     assert rows.matrix.shape[1] == len(NAMES)
     assert rows.matrix.dtype == np.float32
-    assert rows.labels.dtype == np.int8
+    assert rows.labels.dtype == np.float32
     assert rows.sizes.min() > 0
 
 
-def test_a_shopper_asks_over_all_items_and_then_over_new_ones_and_labels_say_what_they_took(
-    model: OrderingModel, asked: tuple[Window, list[Interest]]
+def test_a_shopper_asks_over_all_items_and_over_new_ones_and_labels_say_what_they_took(
+    model: OrderingModel, asked: Asked
 ) -> None:
     """With room for every item, the candidates of both questions are known."""
-    window, interests = asked
     everything = set(range(len(model.items.vocabulary)))
     room = CandidateLimits(total=len(everything))
-    group_counts = set()
-    for question, interest in zip(window.queries[:40], interests, strict=False):
-        alone = Window(NOW_US, model.items, [question])
-        rows = ranker_rows(model, alone, [interest], room, EVERY_CANDIDATE, np.random.default_rng(0))
-        expected = [everything, everything - set(question.seen.tolist())]
-        has_new_truth = not np.isin(question.truth, question.seen).all()
-        assert len(rows.sizes) == 1 + has_new_truth
-        group_counts.add(len(rows.sizes))
-        for block, candidates in zip(blocks(rows), expected, strict=False):
-            shown = items_of(model, rows.matrix[block])
-            assert sorted(shown.tolist()) == sorted(candidates)
-            assert rows.labels[block].tolist() == [int(row in question.truth) for row in shown]
-    assert group_counts == {1, 2}
+    taken = 0
+    for number, question in enumerate(asked[0].queries[:40]):
+        if np.isin(question.truth, question.seen).all():
+            continue
+        new_ones = everything - set(question.seen.tolist())
+        for task, candidates in zip(TASKS, (everything, new_ones), strict=True):
+            rows = rows_of(model, alone(model, asked, number), task, EVERY_CANDIDATE, room)
+            assert rows.sizes.tolist() == [len(candidates)]
+            shown = items_of(model, rows.matrix)
+            assert set(shown.tolist()) == candidates
+            weights = [WEIGHTS[row % len(WEIGHTS)] if row in question.truth else 0.0 for row in shown]
+            np.testing.assert_allclose(rows.labels, weights)
+        taken += 1
+    assert taken > 20
 
 
-def test_the_features_are_those_of_a_request_at_the_windows_start(
-    model: OrderingModel, asked: tuple[Window, list[Interest]]
-) -> None:
+def test_who_took_nothing_new_is_no_group_of_the_new_task(model: OrderingModel, asked: Asked) -> None:
     window, interests = asked
-    question, interest = window.queries[5], interests[5]
-    alone = Window(NOW_US, model.items, [question])
-    rows = ranker_rows(model, alone, [interest], LIMITS, CONFIG, np.random.default_rng(0))
-    for block in blocks(rows):
-        shown = items_of(model, rows.matrix[block])
-        scores = (model.vectors[shown] @ interest.vectors.T).max(axis=1)
-        expected = encode(question.shopper, model.items, shown, scores, NOW_US, interest_fallback=False)
-        np.testing.assert_allclose(rows.matrix[block], expected, atol=1e-5)
+    room = CandidateLimits(total=len(model.items.vocabulary))
+    sizes = {task: rows_of(model, asked, task, EVERY_CANDIDATE, room).sizes for task in TASKS}
+    took_new = [not np.isin(question.truth, question.seen).all() for question in window.queries]
+    assert sizes["all"].size == len(interests)
+    assert sizes["new"].size == sum(took_new) < len(interests)
+
+
+def test_only_the_tasks_that_are_asked_for_have_rows(model: OrderingModel, asked: Asked) -> None:
+    for tasks in (("all",), ("new",), ("new", "all")):
+        config = replace(CONFIG, tasks=tasks)
+        assert tuple(ranker_rows(model, *asked, LIMITS, config, np.random.default_rng(0))) == tasks
+
+
+def test_a_query_is_encoded_at_its_own_instant(model: OrderingModel, asked: Asked) -> None:
+    window, interests = asked
+    late = [replace(question, now_us=NOW_US + 3 * DAY_US) for question in window.queries]
+    later = replace(window, queries=late), interests
+    before, after = (rows_of(model, of, "all", EVERY_CANDIDATE).matrix for of in (asked, later))
+    for name in ("user_idle_days", "item_age_days", "item_idle_days"):
+        moved = after[:, NAMES.index(name)] - before[:, NAMES.index(name)]
+        np.testing.assert_allclose(moved, 3.0, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_features_are_those_of_a_request_at_the_windows_start(
+    model: OrderingModel, asked: Asked, task: Task
+) -> None:
+    queries = asked[0].queries
+    number = next(at for at, one in enumerate(queries) if not np.isin(one.truth, one.seen).all())
+    question, interest = queries[number], asked[1][number]
+    room = CandidateLimits(total=len(model.items.vocabulary))
+    rows = rows_of(model, alone(model, asked, number), task, CONFIG, room)
+    shown = items_of(model, rows.matrix)
+    said = model_scores(model, question.shopper, interest, model.item_to_item.ask(question.shopper), shown)
+    np.testing.assert_allclose(rows.matrix, encode(question.shopper, model.items, shown, said, NOW_US), atol=1e-5)
 
 
 @pytest.mark.parametrize("negatives", [0, 3, 1000])
-def test_negatives_are_capped_and_positives_are_not(
-    model: OrderingModel, asked: tuple[Window, list[Interest]], negatives: int
-) -> None:
-    config = replace(CONFIG, negatives=negatives)
-    rows = ranker_rows(model, *asked, LIMITS, config, np.random.default_rng(0))
-    everything = ranker_rows(model, *asked, LIMITS, EVERY_CANDIDATE, np.random.default_rng(0))
-    assert rows.labels.sum() == everything.labels.sum()
+def test_negatives_are_capped_and_positives_are_not(model: OrderingModel, asked: Asked, negatives: int) -> None:
+    rows = rows_of(model, asked, "all", replace(CONFIG, negatives=negatives))
+    everything = rows_of(model, asked, "all", EVERY_CANDIDATE)
+    assert rows.labels.sum() == pytest.approx(everything.labels.sum())
     assert len(rows.sizes) == len(everything.sizes)
     for block, whole in zip(blocks(rows), blocks(everything), strict=True):
         candidates = int((everything.labels[whole] == 0).sum())
@@ -116,55 +173,51 @@ def test_negatives_are_capped_and_positives_are_not(
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.3, 0.2, 0.4), (1.0, 1, 1)])
 def test_a_share_of_the_queries_is_scored_with_the_mean_of_the_history(
-    model: OrderingModel, asked: tuple[Window, list[Interest]], share: float, low: float, high: float
+    model: OrderingModel, asked: Asked, share: float, low: float, high: float
 ) -> None:
-    config = replace(CONFIG, fallback_share=share)
-    rows = ranker_rows(model, *asked, LIMITS, config, np.random.default_rng(0))
+    rows = rows_of(model, asked, "all", replace(CONFIG, fallback_share=share))
     flags = rows.matrix[:, NAMES.index("interest_fallback")]
     for block in blocks(rows):
         assert len(set(flags[block].tolist())) == 1
     assert low <= np.mean([flags[block][0] for block in blocks(rows)]) <= high
 
 
-def test_a_fallback_score_is_that_of_the_fallback_vector(
-    model: OrderingModel, asked: tuple[Window, list[Interest]]
-) -> None:
-    window, interests = asked
-    question = window.queries[7]
-    alone = Window(NOW_US, model.items, [question])
-    rows = ranker_rows(
-        model, alone, interests[7:8], LIMITS, replace(CONFIG, fallback_share=1.0), np.random.default_rng(0)
-    )
-    mean = fallback_interest(model.vectors[question.shopper.history_rows]).vectors[0]
+def test_a_fallback_score_is_that_of_the_fallback_vector(model: OrderingModel, asked: Asked) -> None:
+    rows = rows_of(model, alone(model, asked, 7), "all", replace(CONFIG, fallback_share=1.0))
+    mean = fallback_interest(model.vectors[asked[0].queries[7].shopper.history_rows]).vectors[0]
     expected = model.vectors[items_of(model, rows.matrix)] @ mean
     np.testing.assert_allclose(rows.matrix[:, NAMES.index("interest_score")], expected, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_rows(model: OrderingModel, asked: tuple[Window, list[Interest]]) -> None:
+def test_the_same_seed_gives_the_same_rows(model: OrderingModel, asked: Asked) -> None:
     config = replace(CONFIG, fallback_share=0.3)
-    first, again, other = (
-        ranker_rows(model, *asked, LIMITS, config, np.random.default_rng(seed)) for seed in (4, 4, 5)
-    )
+    first, again, other = (rows_of(model, asked, "all", config, seed=seed) for seed in (4, 4, 5))
     for name in ("matrix", "labels", "sizes"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert first.matrix.shape != other.matrix.shape or not np.array_equal(first.matrix, other.matrix)
 
 
-def test_a_stranger_teaches_nothing(model: OrderingModel, asked: tuple[Window, list[Interest]]) -> None:
+def test_a_stranger_teaches_nothing(model: OrderingModel, asked: Asked) -> None:
     window, interests = asked
     stranger = query(model, None, list(range(20)))
     with_stranger = Window(NOW_US, model.items, [stranger, *window.queries])
     nothing = fallback_interest(model.vectors[:0])
-    rows = ranker_rows(model, with_stranger, [nothing, *interests], LIMITS, CONFIG, np.random.default_rng(0))
-    without = ranker_rows(model, window, interests, LIMITS, CONFIG, np.random.default_rng(0))
-    np.testing.assert_array_equal(rows.matrix, without.matrix)
+    rows = rows_of(model, (with_stranger, [nothing, *interests]), "all")
+    np.testing.assert_array_equal(rows.matrix, rows_of(model, asked, "all").matrix)
 
 
-def test_a_window_without_any_positive_is_an_error(model: OrderingModel, asked: tuple[Window, list[Interest]]) -> None:
+def test_a_window_without_any_positive_is_an_error_that_names_the_task(model: OrderingModel, asked: Asked) -> None:
     window, interests = asked
-    bored = [replace(question, truth=np.empty(0, np.int32)) for question in window.queries]
-    with pytest.raises(ValueError, match="no query has a positive among its candidates"):
-        ranker_rows(model, Window(NOW_US, model.items, bored), interests, LIMITS, CONFIG, np.random.default_rng(0))
+    strangers = [replace(question, shopper=resolve(None, model.items)) for question in window.queries]
+    loyal = [
+        replace(question, truth=question.seen, truth_weights=np.ones(question.seen.size, np.float32))
+        for question in window.queries
+    ]
+    for queries, task in ((strangers, "all"), (loyal, "new")):
+        with pytest.raises(ValueError, match=f"task {task}: no query has a positive among its candidates"):
+            ranker_rows(
+                model, Window(NOW_US, model.items, queries), interests, LIMITS, CONFIG, np.random.default_rng(0)
+            )
 
 
 # --- the fit ----------------------------------------------------------------------------------------------------
@@ -175,43 +228,65 @@ def taught(seed: int, queries: int = 50, size: int = 8) -> RankerRows:
     rng = np.random.default_rng(seed)
     matrix = rng.standard_normal((queries * size, len(NAMES))).astype(np.float32)
     scores = matrix[:, NAMES.index("interest_score")].reshape(queries, size)
-    labels = (np.argsort(np.argsort(-scores, axis=1), axis=1) < 2).astype(np.int8).ravel()
+    labels = (np.argsort(np.argsort(-scores, axis=1), axis=1) < 2).astype(np.float32).ravel()
     return RankerRows(matrix, labels, np.full(queries, size, dtype=np.int64))
 
 
+OBJECTIVES: tuple[Objective, ...] = ("lambdarank", "rank_xendcg", "binary")
 FIT = RankerConfig(max_trees=20, early_stopping=5, min_data_in_leaf=10, num_leaves=7)
 
 
-def test_the_ranker_orders_by_what_the_labels_follow() -> None:
-    ranker = Ranker(fit_ranker(taught(0), None, FIT, seed=0, trees=20))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_ranker_orders_by_what_the_labels_follow(objective: Objective) -> None:
+    ranker = Ranker(fit_ranker(taught(0), None, FIT, objective, seed=0, trees=20))
     unseen = taught(1)
     scores = ranker.score(unseen.matrix)
-    best = [int(unseen.labels[block][scores[block].argmax()]) for block in blocks(unseen)]
+    best = [float(unseen.labels[block][scores[block].argmax()]) for block in blocks(unseen)]
     assert np.mean(best) > 0.9
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_what_was_bought_is_put_before_what_was_only_looked_at(objective: Objective) -> None:
+    bought, looked_at = NAMES.index("interest_score"), NAMES.index("history_score")
+    rows = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        matrix = rng.normal(0, 0.1, (400 * 8, len(NAMES))).astype(np.float32)
+        matrix[0::8, bought] += 3
+        matrix[1::8, looked_at] += 3
+        labels = np.tile(np.array([1.0, 0.05, 0, 0, 0, 0, 0, 0], np.float32), 400)
+        labels *= rng.random(labels.size) < 0.5
+        rows.append(RankerRows(matrix, labels, np.full(400, 8)))
+    scores = Ranker(fit_ranker(rows[0], None, FIT, objective, seed=0, trees=20)).score(rows[1].matrix).reshape(400, 8)
+    first, second, *others = scores.mean(axis=0).tolist()
+    assert first > second > max(others)
+
+
 def test_without_validation_it_grows_exactly_the_trees_asked_for() -> None:
-    assert tree_count(fit_ranker(taught(0), None, FIT, seed=0, trees=7)) == 7
+    assert tree_count(fit_ranker(taught(0), None, FIT, "lambdarank", seed=0, trees=7)) == 7
 
 
-def test_with_validation_it_stops_where_that_got_no_better() -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_with_validation_it_stops_where_that_got_no_better(objective: Objective) -> None:
     rng = np.random.default_rng(5)
     unlearnable = replace(taught(1), labels=rng.permutation(taught(1).labels))
-    assert tree_count(fit_ranker(taught(0), unlearnable, FIT, seed=0, trees=20)) < 20
-    assert 0 < tree_count(fit_ranker(taught(0), taught(1), FIT, seed=0, trees=20)) <= 20
+    assert tree_count(fit_ranker(taught(0), unlearnable, FIT, objective, seed=0, trees=20)) < 20
+    assert 0 < tree_count(fit_ranker(taught(0), taught(1), FIT, objective, seed=0, trees=20)) <= 20
 
 
-def test_the_same_seed_fits_the_same_text() -> None:
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_same_seed_fits_the_same_text(objective: Objective) -> None:
     """LightGBM's bagging by query once gave another model on every run, because it had two threads."""
     rows = taught(0, queries=300, size=20)
-    first, *again = [fit_ranker(rows, None, FIT, seed=1, trees=10) for _ in range(4)]
+    first, *again = [fit_ranker(rows, None, FIT, objective, seed=1, trees=10) for _ in range(4)]
     assert again == [first] * 3
-    assert fit_ranker(rows, None, FIT, seed=2, trees=10) != first
+    assert fit_ranker(rows, None, FIT, objective, seed=2, trees=10) != first
 
 
-def test_joined_rows_keep_both_windows_groups() -> None:
-    first, second = taught(0, queries=3), taught(1, queries=2)
-    both = joined(first, second)
-    assert both.sizes.tolist() == [8] * 5
-    np.testing.assert_array_equal(both.matrix, np.concatenate([first.matrix, second.matrix]))
-    np.testing.assert_array_equal(both.labels, np.concatenate([first.labels, second.labels]))
+def test_joined_rows_keep_every_windows_groups_in_order() -> None:
+    windows = [taught(seed, queries=count) for seed, count in enumerate((3, 2, 1))]
+    whole = joined(windows)
+    assert whole.sizes.tolist() == [8] * 6
+    np.testing.assert_array_equal(whole.matrix, np.concatenate([rows.matrix for rows in windows]))
+    np.testing.assert_array_equal(whole.labels, np.concatenate([rows.labels for rows in windows]))
+    assert joined(windows[:1]).sizes.tolist() == [8] * 3

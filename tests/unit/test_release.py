@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -46,11 +47,18 @@ def test_a_release_is_what_the_bundle_holds(bundles: Path, shop: TinyShop) -> No
     np.testing.assert_array_equal(release.model.vectors, model.vectors)
     np.testing.assert_array_equal(release.model.items.matrix, model.items.matrix)
     np.testing.assert_array_equal(release.model.popular_rows, model.popular_rows)
+    for name in ("rows", "neighbours", "weights"):
+        found, expected = (getattr(one.item_to_item, name) for one in (release.model, model))
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert found.dtype == expected.dtype
     assert [leaf.tolist() for leaf in release.model.popular_in_leaf] == [
         leaf.tolist() for leaf in model.popular_in_leaf
     ]
     matrix = np.random.default_rng(0).standard_normal((9, len(spec.MATRIX_COLUMNS))).astype(np.float32)
-    np.testing.assert_array_equal(release.ranker.score(matrix), shop.release().ranker.score(matrix))
+    for name in ("all_items", "new_items"):
+        found, expected = (getattr(rankers, name).score(matrix) for rankers in (release.rankers, shop.rankers()))
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+    assert not np.array_equal(release.rankers.all_items.score(matrix), release.rankers.new_items.score(matrix))
 
 
 def swap_items(root: Path) -> None:
@@ -73,6 +81,27 @@ def replace_index(root: Path) -> None:
     faiss.write_index(faiss.IndexFlatL2(128), str(root / files.INDEX))
 
 
+def forget_weights(root: Path) -> None:
+    company = tiny_shop(seed=1).item_to_item
+    np.savez(root / files.ITEM_TO_ITEM, rows=company.rows, neighbours=company.neighbours)
+
+
+def shorten_neighbours(root: Path) -> None:
+    company = tiny_shop(seed=1).item_to_item
+    np.savez(
+        root / files.ITEM_TO_ITEM, rows=company.rows, neighbours=company.neighbours[:, :-1], weights=company.weights
+    )
+
+
+def add_items_with_neighbours(root: Path) -> None:
+    company = tiny_shop(seed=1).item_to_item
+    replace(company, rows=company.rows + 30).save(root / files.ITEM_TO_ITEM)
+
+
+def break_new_ranker(root: Path) -> None:
+    (root / files.NEW_RANKER).write_text("not a model")
+
+
 def replace_ranker(root: Path) -> None:
     columns = ("price", *spec.MATRIX_COLUMNS[1:])
     (root / files.RANKER).write_text(ranker_text(np.random.default_rng(1), columns))
@@ -86,6 +115,10 @@ def replace_ranker(root: Path) -> None:
         (shorten_popularity, r"popularity\.npy: 39 items, items\.parquet has 40"),
         (shorten_index, r"index\.faiss: 39 items, items\.parquet has 40"),
         (replace_index, "index: IndexFlatL2 is not an inner-product index"),
+        (forget_weights, r"item_to_item\.npz: array 'weights' is missing"),
+        (shorten_neighbours, r"item-to-item neighbours has shape \(2, 29, 5\), expected \(2, 30, k\)"),
+        (add_items_with_neighbours, r"item_to_item\.npz: row 69, items\.parquet has 40"),
+        (break_new_ranker, r"ranker_new\.txt: ranker: "),
         (replace_ranker, r"ranker\.txt: ranker column 0 is 'price', the matrix has 'item_log_count'"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

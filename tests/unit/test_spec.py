@@ -41,6 +41,14 @@ def test_matrix_columns_are_the_item_features_then_the_pair_features() -> None:
     assert list(spec.MATRIX_COLUMNS) == listed
 
 
+def test_every_question_to_every_item_to_item_table_is_a_column_and_they_stand_together() -> None:
+    names = [f"i2i_{question}_{table}" for question, table in spec.I2I_FEATURES]
+    assert len(set(spec.I2I_FEATURES)) == len(spec.I2I_TABLES) * 2
+    assert {table for _, table in spec.I2I_FEATURES} == set(spec.I2I_TABLES)
+    first = spec.MATRIX_COLUMNS.index(names[0])
+    assert list(spec.MATRIX_COLUMNS[first : first + len(names)]) == names
+
+
 def test_the_fingerprint_is_twelve_hex_digits_and_the_same_every_time() -> None:
     assert re.fullmatch("[0-9a-f]{12}", spec.fingerprint())
     assert spec.fingerprint() == spec.fingerprint()

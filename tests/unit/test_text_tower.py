@@ -10,8 +10,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
 from tests.tiny_encoder import WIDTH, write_tiny_encoder
+from training import activations
+from training.activations import FrozenActivations, pooled_catalogue, principal_projection, set_projection, text_vectors
 from training.config import VECTOR_SIZE, TextTowerConfig
-from training.text_tower import FrozenActivations, TextTower, encoder_path, open_text_tower, start_projection
+from training.text_tower import TextTower, encoder_path, open_text_tower
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,10 +74,10 @@ def test_an_encoder_narrower_than_the_vectors_is_refused(encoder: str) -> None:
         TextTower(narrow, trained_layers=1)
 
 
-def test_an_encoder_that_cannot_be_split_is_refused(encoder: str) -> None:
-    with pytest.raises(ValueError, match=r"BertModel cannot be split: need encoder\.layer with at least 3 layers"):
+def test_more_layers_than_there_are_and_what_is_no_encoder_are_refused(encoder: str) -> None:
+    with pytest.raises(ValueError, match="BertModel has 2 layers; 3 cannot be trained"):
         open_text_tower(TextTowerConfig(encoder=encoder, trained_layers=3))
-    with pytest.raises(ValueError, match="Linear cannot be split"):
+    with pytest.raises(ValueError, match=r"Linear is no encoder: config\.hidden_size is missing"):
         TextTower(nn.Linear(2, 2), 0)
 
 
@@ -98,12 +100,33 @@ def test_stored_activations_lead_to_the_same_vectors(encoder: str) -> None:
             )
 
 
+def test_batches_are_read_in_length_buckets_and_come_back_in_order(
+    encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower, tokens = open_text_tower(TextTowerConfig(encoder=encoder, trained_layers=1))
+    stored = FrozenActivations(tower, tokens, TEXTS)
+    shapes: list[int] = []
+    pooled = tower.pooled
+
+    def watched(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        shapes.append(mask.shape[1])
+        return pooled(hidden, mask)
+
+    monkeypatch.setattr(activations, "_BUCKET", 2)
+    monkeypatch.setattr(tower, "pooled", watched)
+    vectors = text_vectors(tower, stored)
+    assert shapes == sorted(shapes)
+    assert shapes[0] < shapes[-1]
+    with torch.inference_mode():
+        np.testing.assert_allclose(vectors, tower(*tokens(TEXTS)).numpy(), atol=FP16)
+
+
 def test_the_projection_starts_as_the_principal_components_of_the_texts(encoder: str) -> None:
     rng = np.random.default_rng(0)
     texts = sorted({" ".join(rng.choice(WORDS, 4)) for _ in range(400)})
     tower, tokens = open_text_tower(TextTowerConfig(encoder=encoder))
     stored = FrozenActivations(tower, tokens, texts)
-    start_projection(tower, stored, batch_size=100)
+    set_projection(tower, *principal_projection(pooled_catalogue(tower, stored, batch_size=100)))
     with torch.inference_mode():
         pooled = tower.pooled(*stored(torch.arange(len(texts)))).double().numpy()
         weight, bias = tower.projection.weight.double().numpy(), tower.projection.bias.double().numpy()

@@ -1,7 +1,7 @@
 """Fitting: from the zero-shot encoder to towers that know what is bought together; same seed, same numbers."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from features import spec
 from features.schema import Dataset
 from tests.shop import dataset, day, event, events, item, items
 from tests.tiny_encoder import write_tiny_encoder
-from training.config import InterestTowerConfig, TextTowerConfig, TrainConfig
+from training.config import CompanyConfig, InterestTowerConfig, TextTowerConfig, TrainConfig
 from training.dataset import item_texts, sequences
 from training.towers import Foundation, Towers, ends, fit_interest, fit_text, lay_foundation
 
@@ -48,8 +48,14 @@ def groceries() -> Dataset:
 def config_of(encoder: str, text_steps: int = 0, interest_steps: int = 0) -> TrainConfig:
     """A run of a few steps."""
     return TrainConfig(
-        text=TextTowerConfig(encoder=encoder, trained_layers=1, steps=text_steps, batch_size=16),
-        interest=InterestTowerConfig(layers=1, steps=interest_steps, batch_size=8, uniform_negatives=8, targets=4),
+        text=TextTowerConfig(
+            encoder=encoder,
+            trained_layers=1,
+            steps=text_steps,
+            batch_size=16,
+            company=CompanyConfig(steps=text_steps, batch_size=16, uniform_negatives=8, temperature=0.2),
+        ),
+        interest=InterestTowerConfig(layers=1, steps=interest_steps, batch_size=8, uniform_negatives=8, targets="all"),
     )
 
 
@@ -99,13 +105,17 @@ def test_fitting_is_in_torchs_deterministic_mode_and_leaves_it_as_it_was(
     monkeypatch.setattr(torch.autograd, "backward", watched)
     config = config_of(encoder, text_steps=1, interest_steps=1)
     fitted(groceries, foundation_of(groceries, config), config)
-    assert modes == [True, True]
+    assert modes == [True] * 3
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_stage_a_draws_together_what_is_bought_together_and_apart_what_is_not(encoder: str, groceries: Dataset) -> None:
+@pytest.mark.parametrize("objective", ["company", "pairs"])
+def test_stage_a_draws_together_what_is_bought_together_and_apart_what_is_not(
+    encoder: str, groceries: Dataset, objective: Literal["company", "pairs"]
+) -> None:
     """It once drew everything together: the text itself was among the candidates against it."""
     config = config_of(encoder, text_steps=30)
+    config = replace(config, text=replace(config.text, objective=objective))
     foundation = foundation_of(groceries, config)
     everything = sequences(groceries, groceries.items, day(100))
     before, after = (
@@ -148,7 +158,7 @@ def test_the_same_seed_fits_the_same_numbers_and_another_seed_others(encoder: st
 
 def test_a_loss_that_is_no_number_stops_the_run(encoder: str, groceries: Dataset) -> None:
     config = config_of(encoder, text_steps=4)
-    config = replace(config, text=replace(config.text, temperature=float("nan")))
+    config = replace(config, text=replace(config.text, objective="pairs", temperature=float("nan")))
     with pytest.raises(FloatingPointError, match="the loss became nan; lower the learning rate"):
         fitted(groceries, foundation_of(groceries, config), config)
 
@@ -167,6 +177,9 @@ def test_a_loss_curve_is_told_by_its_ends(losses: list[float], words: str) -> No
         (lambda: TextTowerConfig(max_tokens=3), "max_tokens must be at least 4, got 3"),
         (lambda: TextTowerConfig(batch_size=1), "batch_size must be at least 2, got 1"),
         (lambda: TextTowerConfig(steps=-1), "steps must be at least 0, got -1"),
+        (lambda: TextTowerConfig(dropout=1.0), r"dropout must lie in \[0, 1\), got 1.0"),
+        (lambda: TextTowerConfig(rank=0), "rank must be at least 1, got 0"),
+        (lambda: CompanyConfig(targets=0), "company.targets must be at least 1, got 0"),
         (lambda: InterestTowerConfig(interest_count=0), "interest_count must be at least 1, got 0"),
         (lambda: InterestTowerConfig(heads=3), "heads must divide 128, got 3"),
     ],

@@ -14,9 +14,10 @@ from services.ranking.ordering.candidates import (
     requested,
 )
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
+from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
-from services.ranking.ordering.rank import RankedList, buy_again, popular, rank, similar
-from services.ranking.ordering.ranker import Ranker
+from services.ranking.ordering.rank import RankedList, buy_again, model_scores, popular, rank, similar
+from services.ranking.ordering.ranker import Ranker, Rankers
 from services.ranking.ordering.recommend import nearest, recommend
 
 __all__ = [
@@ -24,15 +25,19 @@ __all__ = [
     "CandidateLimits",
     "Candidates",
     "Interest",
+    "ItemToItem",
+    "ItemToItemScores",
     "OrderingModel",
     "RankedList",
     "Ranker",
+    "Rankers",
     "Source",
     "best_over_interests",
     "buy_again",
     "fallback_interest",
     "gather",
     "interest_scores",
+    "model_scores",
     "near_query",
     "nearest",
     "open_model",

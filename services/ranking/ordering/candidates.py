@@ -1,8 +1,8 @@
 """Which items come into question for a shopper, and who proposed each.
 
-Sources, in order of precedence: what they buy again, what is near their interests, what leads their categories, what
-is popular. An item proposed twice keeps its first source. Excluded rows never enter: each source skips them itself,
-the index inside its search.
+Sources, in order of precedence: what they buy again, what keeps company with it, what is near their interests, what
+leads their categories, what is popular. An item proposed twice keeps its first source. Excluded rows never enter: each
+source skips them itself, the index inside its search.
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from features.encode import Floats, Shopper
 from features.vocab import Rows
+from services.ranking.ordering.item_to_item import ItemToItemScores
 from services.ranking.ordering.model import OrderingModel
 
 NO_ROWS: Rows = np.empty(0, dtype=np.int32)
@@ -26,6 +27,7 @@ class Source(IntEnum):
     INTEREST = 2
     BUY_AGAIN = 3
     SIMILAR = 4
+    BOUGHT_TOGETHER = 5
     SAME_CATEGORY = 6
     POPULAR = 9
 
@@ -36,14 +38,17 @@ class CandidateLimits:
 
     total: int = 300
     buy_again: int = 120
-    category: int = 60
+    bought_together: int = 70
+    """By each of `spec.I2I_FEATURES`."""
+    category: int = 20
     """Spread over the shopper's categories, `per_category` each."""
     per_category: int = 6
-    popular: int = 60
+    popular: int = 40
 
     def __post_init__(self) -> None:
         """Refuse limits that leave the index no room."""
-        if min(self.buy_again, self.category, self.per_category, self.popular) < 0 or self.total < 1:
+        each = (self.buy_again, self.bought_together, self.category, self.per_category, self.popular)
+        if min(each) < 0 or self.total < 1:
             raise ValueError(f"candidate limits must not be negative: {self}")
 
 
@@ -63,6 +68,7 @@ def requested(rows: Rows) -> Candidates:
 def gather(
     model: OrderingModel,
     shopper: Shopper,
+    item_to_item: ItemToItemScores,
     near_rows: Rows,
     limits: CandidateLimits,
     excluded_rows: Rows = NO_ROWS,
@@ -72,6 +78,7 @@ def gather(
     Args:
         model: The bundle in memory.
         shopper: Resolved against the same bundle.
+        item_to_item: The shopper's.
         near_rows: int32, from `nearest` with the same shopper and excluded rows; empty when there is no index.
         limits: How many each source may propose.
         excluded_rows: int32 [E], rows that must not appear.
@@ -82,12 +89,16 @@ def gather(
     allowed = np.ones(len(model.items.vocabulary), dtype=bool)
     allowed[excluded_rows] = False
     again = _first(shopper.repeat_rows, allowed, limits.buy_again)
+    not_had = allowed.copy()
+    not_had[shopper.repeat_rows] = False
+    together = _bought_together(item_to_item, not_had, limits.bought_together)
     leaders = _category_leaders(model, shopper, allowed, limits)
     popular = _first(model.popular_rows, allowed, limits.popular)
-    room = max(limits.total - again.size - leaders.size - popular.size, 0)
+    room = max(limits.total - again.size - together.size - leaders.size - popular.size, 0)
     return _merge(
         [
             (Source.BUY_AGAIN, again),
+            (Source.BOUGHT_TOGETHER, together),
             (Source.INTEREST, near_rows[:room]),
             (Source.SAME_CATEGORY, leaders),
             (Source.POPULAR, popular),
@@ -114,6 +125,15 @@ def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
     best_first = best_first[best_first >= 0]
     _, first = np.unique(best_first, return_index=True)
     return best_first[np.sort(first)][:count]
+
+
+def _bought_together(scores: ItemToItemScores, allowed: npt.NDArray[np.bool_], count: int) -> Rows:
+    """The best `count` rows of each question to each table, without duplicates."""
+    if not count or not scores.rows.size:
+        return NO_ROWS
+    found = np.concatenate([scores.best(feature, count, allowed) for feature in range(len(scores.sums))])
+    _, first = np.unique(found, return_index=True)
+    return found[np.sort(first)]
 
 
 def _category_leaders(

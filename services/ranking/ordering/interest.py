@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.encode import Floats
+from features.vocab import Rows
+
+LATEST_ITEMS = 10
+"""How many of a shopper's latest events `history_scores` looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,20 @@ def fallback_interest(history_vectors: Floats) -> Interest:
     size = max(history_vectors.shape[0], 1)
     mean: Floats = (history_vectors.sum(axis=0, keepdims=True, dtype=np.float64) / size).astype(np.float32)
     return Interest(mean, is_fallback=True)
+
+
+def history_scores(vectors: Floats, history_rows: Rows, rows: Rows) -> Floats:
+    """Dot product of the mean vector of the latest items with each candidate's, float32 [n]; 0 without a history.
+
+    Args:
+        vectors: float32 [N, D], the item vectors.
+        history_rows: int32 [T], newest last.
+        rows: int32 [n].
+    """
+    latest = history_rows[-LATEST_ITEMS:]
+    mean = vectors[latest].sum(axis=0, dtype=np.float64) / max(latest.size, 1)
+    scores: Floats = vectors[rows] @ mean.astype(np.float32)
+    return scores
 
 
 def interest_scores(interest: Interest, item_vectors: Floats) -> Floats:

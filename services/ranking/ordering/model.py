@@ -13,6 +13,7 @@ from features import bundle as files
 from features.bundle import Bundle, BundleError
 from features.encode import Floats, ItemColumns, item_columns
 from features.vocab import Rows
+from services.ranking.ordering.item_to_item import ItemToItem
 from services.retrieval.index import Index
 
 
@@ -24,6 +25,7 @@ class OrderingModel:
     vectors: Floats
     """float32 [N, D]."""
     index: Index
+    item_to_item: ItemToItem
     popular_rows: Rows
     """int32 [N], every row, most popular first."""
     popular_in_leaf: Sequence[Rows]
@@ -32,12 +34,15 @@ class OrderingModel:
     """uint64 [N], see `tie_keys`."""
 
     @classmethod
-    def assemble(cls, items: ItemColumns, vectors: Floats, index: Index, popular_rows: Rows) -> "OrderingModel":
+    def assemble(
+        cls, items: ItemColumns, vectors: Floats, index: Index, item_to_item: ItemToItem, popular_rows: Rows
+    ) -> "OrderingModel":
         """Build with what follows from the parts."""
         return cls(
             items=items,
             vectors=vectors,
             index=index,
+            item_to_item=item_to_item,
             popular_rows=popular_rows,
             popular_in_leaf=_by_leaf(items, popular_rows),
             tie_keys=tie_keys(items.vocabulary.ids),
@@ -64,8 +69,9 @@ def open_model(bundle: Bundle) -> OrderingModel:
     """
     table = pl.read_parquet(bundle.path(files.ITEMS))
     try:
-        items = item_columns(table, pl.read_parquet(bundle.path(files.ITEM_COLUMNS)))
+        items = item_columns(table, pl.read_parquet(bundle.path(files.ITEM_COLUMNS)), bundle.as_of)
         index = Index.load(bundle.path(files.INDEX))
+        item_to_item = ItemToItem.load(bundle.path(files.ITEM_TO_ITEM))
     except ValueError as error:
         raise BundleError(f"{bundle.root}: {error}") from error
     vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
@@ -74,7 +80,10 @@ def open_model(bundle: Bundle) -> OrderingModel:
     for name, count in counts.items():
         if count != table.height:
             raise BundleError(f"{bundle.root / name}: {count} items, {files.ITEMS} has {table.height}")
-    return OrderingModel.assemble(items=items, vectors=vectors, index=index, popular_rows=popular)
+    last = int(item_to_item.rows.max(initial=-1))
+    if last >= table.height:
+        raise BundleError(f"{bundle.root / files.ITEM_TO_ITEM}: row {last}, {files.ITEMS} has {table.height}")
+    return OrderingModel.assemble(items, vectors, index, item_to_item, popular)
 
 
 def _by_leaf(items: ItemColumns, popular_rows: Rows) -> list[Rows]:

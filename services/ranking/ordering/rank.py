@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.encode import Floats, Shopper, encode
+from features.encode import Floats, ModelScores, Shopper, encode
 from features.vocab import Rows
 from services.ranking.ordering.candidates import NO_ROWS, Candidates, Source
-from services.ranking.ordering.interest import Interest, interest_scores
+from services.ranking.ordering.interest import Interest, history_scores, interest_scores
+from services.ranking.ordering.item_to_item import ItemToItemScores
 from services.ranking.ordering.model import OrderingModel
 from services.ranking.ordering.ranker import Ranker
 
@@ -30,8 +31,26 @@ class RankedList:
         return RankedList(self.rows[:count], self.scores[:count], self.interest[:count], self.sources[:count])
 
 
+def model_scores(
+    model: OrderingModel, shopper: Shopper, interest: Interest, item_to_item: ItemToItemScores, rows: Rows
+) -> ModelScores:
+    """What every model says of the candidates int32 [n], for `encode`."""
+    return ModelScores(
+        interest=interest_scores(interest, model.vectors[rows]),
+        interest_fallback=interest.is_fallback,
+        history=history_scores(model.vectors, shopper.history_rows, rows),
+        item_to_item=item_to_item.of(rows),
+    )
+
+
 def rank(
-    model: OrderingModel, ranker: Ranker, shopper: Shopper, candidates: Candidates, interest: Interest, now_us: int
+    model: OrderingModel,
+    ranker: Ranker,
+    shopper: Shopper,
+    candidates: Candidates,
+    interest: Interest,
+    item_to_item: ItemToItemScores,
+    now_us: int,
 ) -> RankedList:
     """Order candidates by the ranker.
 
@@ -41,14 +60,14 @@ def rank(
         shopper: Resolved against the same bundle.
         candidates: n distinct rows.
         interest: The shopper's.
+        item_to_item: The shopper's.
         now_us: The instant of the request, microseconds since 1970.
     """
     rows = candidates.rows
-    interests = interest_scores(interest, model.vectors[rows])
-    matrix = encode(shopper, model.items, rows, interests, now_us, interest_fallback=interest.is_fallback)
-    scores = ranker.score(matrix)
+    said = model_scores(model, shopper, interest, item_to_item, rows)
+    scores = ranker.score(encode(shopper, model.items, rows, said, now_us))
     order = np.lexsort((model.tie_keys[rows], -scores))
-    return RankedList(rows[order], scores[order], interests[order], candidates.sources[order])
+    return RankedList(rows[order], scores[order], said.interest[order], candidates.sources[order])
 
 
 def popular(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
@@ -78,7 +97,7 @@ def buy_again(
     """What the shopper has had before, in the ranker's order."""
     rows = shopper.repeat_rows[~np.isin(shopper.repeat_rows, excluded_rows)]
     again = Candidates(rows, _filled(rows, Source.BUY_AGAIN))
-    return rank(model, ranker, shopper, again, interest, now_us)
+    return rank(model, ranker, shopper, again, interest, model.item_to_item.ask(shopper), now_us)
 
 
 def _filled(rows: Rows, source: Source) -> npt.NDArray[np.uint8]:

@@ -1,11 +1,18 @@
-"""The ranker's evaluation: LightGBM's own text format, one thread (a server answers many requests side by side)."""
+"""The ranker's evaluation: LightGBM's own text format, one thread (a server answers many requests side by side).
 
+There are two, since what a shopper has had before and what is new to them are told apart by different things: one for
+all items, one for lists without what the shopper had before.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightgbm
 import numpy as np
 
+from features import bundle as files
 from features import spec
+from features.bundle import Bundle, BundleError
 from features.encode import Floats
 
 
@@ -42,3 +49,29 @@ class Ranker:
             return np.empty(0, dtype=np.float32)
         scores = self._booster.predict(matrix, num_threads=1, validate_features=False)
         return np.asarray(scores, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Rankers:
+    """Both rankers of one bundle."""
+
+    all_items: Ranker
+    new_items: Ranker
+    """For lists without what the shopper had before."""
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "Rankers":
+        """Load from a verified bundle.
+
+        Raises:
+            BundleError: naming the file that is no ranker, or one of other columns.
+        """
+        return cls(_loaded(bundle, files.RANKER), _loaded(bundle, files.NEW_RANKER))
+
+
+def _loaded(bundle: Bundle, name: str) -> Ranker:
+    path = bundle.path(name)
+    try:
+        return Ranker.load(path)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}") from error

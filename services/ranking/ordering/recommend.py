@@ -34,5 +34,6 @@ def recommend(
     if not shopper.is_known:
         return popular(model, limits.total, excluded_rows)
     near_rows = nearest(model.index, shopper, interest, limits, excluded_rows)
-    candidates = gather(model, shopper, near_rows, limits, excluded_rows)
-    return rank(model, ranker, shopper, candidates, interest, now_us)
+    item_to_item = model.item_to_item.ask(shopper)
+    candidates = gather(model, shopper, item_to_item, near_rows, limits, excluded_rows)
+    return rank(model, ranker, shopper, candidates, interest, item_to_item, now_us)

@@ -1,0 +1,134 @@
+"""Which items keep company with what a shopper has had: item-to-item weights that training fitted, summed per shopper.
+
+Shapes: N items in the bundle, M of them with neighbours, k neighbours each, T tables, n candidates.
+
+Choices:
+- The tables hold the M most engaged items only, by place and not by row, so that the sums cost the same whatever the
+  size of the catalogue.
+- Each table is asked twice: with all a shopper has had, and with the latest events, the newest counting most.
+
+This module does not know how the weights came about.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from features import spec
+from features.encode import Floats, Shopper
+from features.vocab import Rows
+
+LATEST_EVENTS = 10
+"""How many of the newest events the second question is about."""
+LATEST_DECAY = 0.8
+"""What each older one of them counts, relative to the next newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemToItem:
+    """All tables of one bundle."""
+
+    rows: Rows
+    """int32 [M], catalogue rows with neighbours, ascending."""
+    neighbours: npt.NDArray[np.int32]
+    """int32 [T, M, k], places in `rows`."""
+    weights: Floats
+    """float32 [T, M, k]."""
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other.
+
+        Raises:
+            ValueError: naming the array.
+        """
+        tables, size = len(spec.I2I_TABLES), self.rows.size
+        for name, array in (("neighbours", self.neighbours), ("weights", self.weights)):
+            if array.ndim != 3 or array.shape[:2] != (tables, size):
+                raise ValueError(f"item-to-item {name} has shape {array.shape}, expected ({tables}, {size}, k)")
+        if self.neighbours.shape != self.weights.shape:
+            raise ValueError(f"item-to-item weights has shape {self.weights.shape}, neighbours {self.neighbours.shape}")
+        if not (np.diff(self.rows, prepend=-1) > 0).all():
+            raise ValueError("item-to-item rows are not ascending catalogue rows")
+        if self.neighbours.size and not 0 <= self.neighbours.min() <= self.neighbours.max() < size:
+            raise ValueError(f"item-to-item neighbours are not places below {size}")
+
+    @classmethod
+    def empty(cls) -> "ItemToItem":
+        """No item keeps company with any."""
+        shape = (len(spec.I2I_TABLES), 0, 1)
+        return cls(np.empty(0, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as .npz."""
+        np.savez(path, rows=self.rows, neighbours=self.neighbours, weights=self.weights.astype(np.float16))
+
+    @classmethod
+    def load(cls, path: Path) -> "ItemToItem":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: if an array is missing or does not fit.
+        """
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = {"rows", "neighbours", "weights"} - set(arrays.files)
+            if missing:
+                raise ValueError(f"{path}: array {min(missing)!r} is missing")
+            return cls(arrays["rows"], arrays["neighbours"], arrays["weights"].astype(np.float32))
+
+    def ask(self, shopper: Shopper) -> "ItemToItemScores":
+        """Every table's sums for one shopper."""
+        latest = shopper.history_rows[-LATEST_EVENTS:]
+        latest_weights = LATEST_DECAY ** np.arange(latest.size - 1, -1, -1, dtype=np.float32)
+        questions: Mapping[str, tuple[Rows, Floats]] = {
+            "all": (shopper.repeat_rows, np.ones(shopper.repeat_rows.size, dtype=np.float32)),
+            "latest": (latest, latest_weights),
+        }
+        sums = np.zeros((len(spec.I2I_FEATURES), self.rows.size + 1), dtype=np.float32)  # the last: no neighbours
+        for number, (question, table) in enumerate(spec.I2I_FEATURES):
+            rows, weights = questions[question]
+            sums[number, :-1] = self._sums(spec.I2I_TABLES.index(table), rows, weights)
+        return ItemToItemScores(self.rows, sums)
+
+    def _sums(self, table: int, rows: Rows, weights: Floats) -> npt.NDArray[np.float64]:
+        """Weights of the neighbours of `rows`, each times its own weight, added up by place; float64 [M]."""
+        places = _places(self.rows, rows)
+        known = places < self.rows.size
+        places = places[known]
+        shares = self.weights[table, places] * weights[known, None]
+        sums = np.bincount(self.neighbours[table, places].ravel(), shares.ravel(), self.rows.size)
+        return sums.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemToItemScores:
+    """One shopper's sums."""
+
+    rows: Rows
+    """int32 [M], ascending."""
+    sums: Floats
+    """float32 [len(I2I_FEATURES), M + 1], in the order of `spec.I2I_FEATURES`; the last column is 0."""
+
+    def of(self, rows: Rows) -> Floats:
+        """The features of candidates, float32 [n, len(I2I_FEATURES)]; 0 for an item without neighbours."""
+        scores: Floats = self.sums[:, _places(self.rows, rows)].T
+        return scores
+
+    def best(self, feature: int, count: int, allowed: npt.NDArray[np.bool_]) -> Rows:
+        """The `count` rows with the largest positive sums among the allowed ones (bool [N]), best first."""
+        sums = np.where(allowed[self.rows], self.sums[feature, :-1], 0.0)
+        least = np.partition(sums, -count)[-count] if count < sums.size else 0.0
+        found = np.flatnonzero((sums >= least) & (sums > 0))
+        ordered: Rows = self.rows[found[np.argsort(-sums[found], kind="stable")]][:count]
+        return ordered
+
+
+def _places(sorted_rows: Rows, rows: Rows) -> npt.NDArray[np.int64]:
+    """Place of each row in `sorted_rows`; its length where it is not there."""
+    if not sorted_rows.size:
+        return np.zeros(rows.size, dtype=np.int64)
+    places = np.searchsorted(sorted_rows, rows)
+    found = sorted_rows[np.minimum(places, sorted_rows.size - 1)] == rows
+    return np.where(found, places, sorted_rows.size)

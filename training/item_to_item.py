@@ -1,0 +1,138 @@
+"""Item-to-item tables from what shoppers had: which items keep company, all in all and lately.
+
+Shapes: U shoppers, M items that may have neighbours, k neighbours kept of each.
+
+Choices:
+- `ridge`: what a shopper engages with, each event counting half after `half_life_days`, is regressed on all they ever
+  had, with no item explaining itself: EASE (Steck 2019, WWW, "Embarrassingly shallow autoencoders") with targets of its
+  own, in closed form. The inverse is shared by tables that differ in their targets.
+- `sequence`: how often one item follows another within a few events, over the square root of how often each occurs
+  (cosine, shrunk): company in the order of time.
+- Of each item's weights only the largest k are kept; on Complete Journey that costs nothing (LOG.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from scipy.linalg import lapack
+
+from features.encode import Floats
+from features.vocab import Rows
+from services.ranking.ordering import ItemToItem
+from training.config import ItemToItemConfig, TableConfig
+from training.dataset import Sequences
+
+_DAY_US = 86_400_000_000.0
+
+
+def fit_item_to_item(sequences: Sequences, config: ItemToItemConfig, as_of_us: int) -> ItemToItem:
+    """Fit both tables on everything in `sequences`, seen from `as_of_us`."""
+    shoppers_of = np.bincount(_distinct_pairs(sequences)[1], minlength=sequences.item_count)
+    most = np.argsort(-shoppers_of, kind="stable")[: config.max_items]
+    rows = np.sort(most[shoppers_of[most] > 0]).astype(np.int32)
+    if not rows.size:
+        return ItemToItem.empty()
+    had = _Had.of(sequences, rows)
+    ridges = {table.ridge for table in config.tables if table.kind == "ridge"}
+    inverses = {ridge: _inverse(had.once, ridge) for ridge in sorted(ridges)}
+    found = []
+    for table in config.tables:
+        if table.kind == "ridge":
+            weights = _ridge(had, inverses[table.ridge], table, as_of_us)
+        else:
+            weights = _sequence(had, table)
+        found.append(_largest(weights, config.neighbours))
+    return ItemToItem(rows, np.stack([places for places, _ in found]), np.stack([kept for _, kept in found]))
+
+
+def _distinct_pairs(sequences: Sequences) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Shopper and item row of every pair that occurs, by shopper."""
+    shopper = np.repeat(np.arange(len(sequences.user_ids)), np.diff(sequences.starts))
+    pairs = np.unique(shopper * sequences.item_count + sequences.rows)
+    return pairs // sequences.item_count, pairs % sequences.item_count
+
+
+@dataclass(frozen=True, slots=True)
+class _Had:
+    """Events with the M items: shopper, place among the M, time, oldest first per shopper."""
+
+    shopper: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    times_us: npt.NDArray[np.int64]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, sequences: Sequences, rows: Rows) -> "_Had":
+        place_of = np.full(sequences.item_count, -1, dtype=np.int64)
+        place_of[rows] = np.arange(rows.size)
+        place = place_of[sequences.rows]
+        kept = place >= 0
+        shopper = np.repeat(np.arange(len(sequences.user_ids)), np.diff(sequences.starts))
+        return cls(shopper[kept], place[kept], sequences.times_us[kept], (len(sequences.user_ids), rows.size))
+
+    def matrix(self, values: Floats) -> scipy.sparse.csr_matrix:
+        """Sums of `values` by shopper and place, at most 1, float32 [U, M]."""
+        found = scipy.sparse.csr_matrix((values, (self.shopper, self.place)), shape=self.shape, dtype=np.float32)
+        found.data = np.minimum(found.data, 1.0)
+        return found
+
+    @property
+    def once(self) -> scipy.sparse.csr_matrix:
+        """1 where a shopper ever had an item."""
+        return self.matrix(np.ones(self.place.size, dtype=np.float32))
+
+
+def _inverse(had: scipy.sparse.csr_matrix, ridge: float) -> Floats:
+    """(XᵀX + ridge·I)⁻¹, float32 [M, M], by Cholesky."""
+    gram: Floats = (had.T @ had).toarray()
+    gram[np.diag_indices_from(gram)] += np.float32(ridge)
+    factor, info = lapack.spotrf(gram.T, lower=1, overwrite_a=1)
+    if info == 0:
+        inverse, info = lapack.spotri(factor, lower=1, overwrite_c=1)
+    if info != 0:
+        raise ValueError(f"item-to-item: the Gram matrix with ridge {ridge} could not be inverted; raise the ridge")
+    lower = np.tril(inverse)
+    full: Floats = np.ascontiguousarray(lower + np.tril(lower, -1).T)
+    return full
+
+
+def _ridge(had: _Had, inverse: Floats, table: TableConfig, as_of_us: int) -> Floats:
+    """Weights float32 [M, M], source by target, with a zero diagonal."""
+    own = np.diag(inverse).copy()
+    if table.half_life_days is None:
+        weights = inverse / -own[None, :]
+    else:
+        age_days = (as_of_us - had.times_us) / _DAY_US
+        lately = had.matrix((0.5 ** (age_days / table.half_life_days)).astype(np.float32))
+        weights = inverse @ (had.once.T @ lately).toarray()
+        weights -= inverse * (np.diag(weights) / own)[None, :]
+    weights[np.diag_indices_from(weights)] = 0.0
+    found: Floats = weights
+    return found
+
+
+def _sequence(had: _Had, table: TableConfig) -> Floats:
+    """Weights float32 [M, M]: company of events up to `reach` apart, nearer ones and later ones counting more."""
+    size = had.shape[1]
+    together = scipy.sparse.csr_matrix((size, size), dtype=np.float32)
+    for apart in range(1, table.reach + 1):
+        same = had.shopper[apart:] == had.shopper[:-apart]
+        earlier, later = had.place[:-apart][same], had.place[apart:][same]
+        share = np.full(earlier.size, 1.0 / apart, dtype=np.float32)
+        together += scipy.sparse.csr_matrix((share, (earlier, later)), shape=(size, size))
+    weights = (together + 0.5 * together.T).toarray()
+    often = np.bincount(had.place, minlength=size).astype(np.float32)
+    weights /= np.sqrt(np.outer(often, often)) + np.float32(table.shrinkage)
+    weights[np.diag_indices_from(weights)] = 0.0
+    found: Floats = weights
+    return found
+
+
+def _largest(weights: Floats, count: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Places and values of each row's `count` entries largest in size, [M, k] twice."""
+    count = min(count, weights.shape[1])
+    places = np.argpartition(-np.abs(weights), count - 1, axis=1)[:, :count]
+    places.sort(axis=1)
+    return places.astype(np.int32), np.take_along_axis(weights, places, axis=1)
