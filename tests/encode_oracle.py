@@ -17,6 +17,29 @@ NOW_US = day_us(400)
 Values = dict[str, Any]
 
 
+def leaf_value(name: str, row: Mapping[str, Any], values: Values, shelf: list[Values], now_us: int) -> float:
+    """One cell of what the shopper's items of the candidate's category say."""
+    leaf_of = {other["item_id"]: other["category"] for other in shelf}
+    mates = [
+        place
+        for place, other in enumerate(row["repeat_item_ids"])
+        if values["category"] and leaf_of.get(other) == values["category"]
+    ]
+    if not mates:
+        return -1.0 if name.endswith("days") else 0.0
+    idle = [max((now_us - row["repeat_last_us"][place]) / DAY_US, 0.0) for place in mates]
+    mine = [place for place in mates if row["repeat_item_ids"][place] == values["item_id"]]
+    heaviest = max(row["repeat_weights"][place] for place in mates)
+    return float(
+        {
+            "pair_leaf_weight": row["repeat_weights"][mine[0]] / heaviest if mine else 0.0,
+            "pair_leaf_items": len(mates),
+            "pair_leaf_idle_days": min(idle),
+            "pair_leaf_lag_days": idle[mates.index(mine[0])] - min(idle) if mine else -1.0,
+        }[name]
+    )
+
+
 def pair_value(name: str, row: Mapping[str, Any], shelf: Values, bundle_ids: list[str], now_us: int) -> float:
     """One cell of PAIR_FEATURES for a stored shopper `row` and one item, as slowly and plainly as can be."""
     item_id = shelf["item_id"]
@@ -89,6 +112,8 @@ def oracle(
         values = shelf[rows[position]]
         if name in item_names:
             return item_value(name, values, (now_us - as_of_us) / DAY_US)
+        if name in {"pair_leaf_weight", "pair_leaf_items", "pair_leaf_idle_days", "pair_leaf_lag_days"}:
+            return leaf_value(name, row, values, shelf, now_us)
         said = score_value(name, scores, position)
         return pair_value(name, row, values, bundle_ids, now_us) if said is None else said
 

@@ -217,13 +217,13 @@ class RankerConfig:
 
     window_weeks: int = 4
     """Length of a label window."""
-    windows: int = 4
+    windows: int = 3
     """Label windows before the cutoff; the very last one is first used as validation."""
     tasks: tuple[Task, ...] = ("all", "new")
     """What shoppers ask for; each has a ranker of its own."""
     objective_all: Objective = "binary"
     """Of the ranker of all items: what is bought again is mostly a matter of each item's own chance."""
-    objective_new: Objective = "rank_xendcg"
+    objective_new: Objective = "lambdarank"
     """Of the ranker of new items, which no feature tells apart alone."""
     negatives: int = 100
     """Candidates not engaged with that are kept per query."""
@@ -232,7 +232,7 @@ class RankerConfig:
     max_trees: int = 300
     early_stopping: int = 60
     num_leaves: int = 15
-    learning_rate: float = 0.06
+    learning_rate: float = 0.08
     max_bin: int = 63
     min_data_in_leaf: int = 50
 

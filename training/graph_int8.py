@@ -51,8 +51,10 @@ def write_fp16(source: Path, target: Path) -> None:
 def fused(source: Path) -> bytes:
     """The graph with biased GELUs as one operator each, and residual additions that are left alone."""
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    options = FusionOptions("bert")
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
     model = optimize_model(
-        str(source), model_type="bert", opt_level=0, optimization_options=FusionOptions("bert"), use_gpu=False
+        str(source), model_type="bert", opt_level=0, optimization_options=options, use_gpu=False
     ).model
     producers = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:

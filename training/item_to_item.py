@@ -131,8 +131,9 @@ def _sequence(had: _Had, table: TableConfig) -> Floats:
 
 
 def _largest(weights: Floats, count: int) -> tuple[npt.NDArray[np.int32], Floats]:
-    """Places and values of each row's `count` entries largest in size, [M, k] twice."""
+    """Places and values of each row's `count` entries largest in size, [M, k] twice; rounded to the bundle's fp16."""
     count = min(count, weights.shape[1])
     places = np.argpartition(-np.abs(weights), count - 1, axis=1)[:, :count]
     places.sort(axis=1)
-    return places.astype(np.int32), np.take_along_axis(weights, places, axis=1)
+    kept = np.take_along_axis(weights, places, axis=1)
+    return places.astype(np.int32), kept.astype(np.float16).astype(np.float32)

@@ -131,13 +131,10 @@ def fit_ranker(
         "min_data_in_leaf": config.min_data_in_leaf,
         "max_bin": config.max_bin,
         "feature_fraction": 0.8,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "bagging_by_query": True,
         "seed": seed,
-        "deterministic": True,
+        "deterministic": True,  # and no bagging by query, which gives another model on every run with several threads
         "force_row_wise": True,
-        "num_threads": 1,  # with more, bagging by query gives another model on every run
+        "num_threads": 2,
         "verbosity": -1,
     }
     data = _lightgbm_data(train, parameters)

@@ -69,7 +69,7 @@ def fit_by_windows(
             rows.append(_rows(asked, config, rng))
     assert towers is not None  # noqa: S101 - RankerConfig asks for two windows at least
     with timings.stage("ranker"):
-        fitted = {task: _fit([of[task] for of in rows], config.ranker, task, seed) for task in config.ranker.tasks}
+        fitted = {task: _fit(rows, config.ranker, task, seed) for task in config.ranker.tasks}
         model_texts = _for_both({task: refitted for task, (_, refitted) in fitted.items()})
         probes = _for_both({task: probe for task, (probe, _) in fitted.items()})
     with timings.stage("validation"):
@@ -79,11 +79,17 @@ def fit_by_windows(
     return FittedRanker(model_texts, trees, towers, validation)
 
 
-def _fit(windows: Sequence[RankerRows], config: RankerConfig, task: Task, seed: int) -> tuple[str, str]:
+def _fit(windows: Sequence[Mapping[Task, RankerRows]], config: RankerConfig, task: Task, seed: int) -> tuple[str, str]:
     """The ranker that the newest window judged, and the one refitted on all windows."""
-    objective = config.objective(task)
-    probe = fit_ranker(joined(windows[:-1]), windows[-1], config, objective, seed, config.max_trees)
-    return probe, fit_ranker(joined(windows), None, config, objective, seed, tree_count(probe))
+    objective, older = config.objective(task), _teaching(windows[:-1], task)
+    probe = fit_ranker(joined(older), windows[-1][task], config, objective, seed, config.max_trees)
+    everything = joined(_teaching(windows, task))
+    return probe, fit_ranker(everything, None, config, objective, seed, tree_count(probe))
+
+
+def _teaching(windows: Sequence[Mapping[Task, RankerRows]], task: Task) -> list[RankerRows]:
+    """The rows a task learns from: new items are so few among what is engaged with that theirs learns from all."""
+    return [rows for window in windows for other, rows in window.items() if task in (other, "new")]
 
 
 def _for_both(texts: Mapping[Task, str]) -> dict[Task, str]:

@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-import polars as pl
-
 from features import bundle as files
 from features.adapters import load
 from features.bundle import Bundle, open_bundle, promote, write_bundle

@@ -101,7 +101,9 @@ def list_differences(served: Served, count: int) -> tuple[float, float]:
             if query.user_id not in chosen:
                 continue
             now_us, limits = examined.window.now_us, examined.limits
-            expected = recommend(examined.model, examined.rankers.all_items, query.shopper, interest, limits, now_us).head(LENGTH)
+            expected = recommend(
+                examined.model, examined.rankers.all_items, query.shopper, interest, limits, now_us
+            ).head(LENGTH)
             request = messages.RecommendRequest(
                 placement=messages.PLACEMENT_RECOMMENDED_FOR_YOU, user_id=query.user_id, page_size=LENGTH
             )

@@ -15,6 +15,7 @@ from tests.tiny_shop import AS_OF, tiny_shop, write_shop_bundle
 from training.evaluate import evaluate, main
 from training.evaluation import TASKS
 from training.rivals import tuned_rivals
+from training.splits import TimeSplit
 
 ITEMS = tiny_shop(seed=1).items
 CUTOFF = (AS_OF - day(0)) / timedelta(days=1)
@@ -81,16 +82,14 @@ def test_a_bundle_of_another_week_and_data_that_ends_at_the_cutoff_are_refused(
 
 
 def test_every_baseline_is_tuned_on_the_window_before_the_cutoff_and_fitted_on_all_of_it(shop: Dataset) -> None:
-    found = tuned_rivals(shop, ITEMS, AS_OF, weeks=2, seed=0, text_vectors=None, questions=8, trials=1)
+    found = tuned_rivals(TimeSplit(shop, AS_OF, weeks=2), ITEMS, seed=0, text_vectors=None, questions=8, trials=1)
     assert {task: set(names) for task, names in found.by_task.items()} == dict.fromkeys(TASKS, BASELINES)
     assert found.settings["recency_frequency"]["all"]["half_life_days"] > 0
-    assert "8 shoppers in the 2 weeks before the cutoff" in found.budget
+    assert "8 shoppers in the window before the test" in found.budget
     unseen_in_tuning = shop.events.filter(pl.col("event_time") >= AS_OF - timedelta(weeks=2))
     weights = found.by_task["all"]["popularity"].scores("user-0")
     assert weights.sum() > unseen_in_tuning.filter(pl.col("event_time") < AS_OF).height
     before = shop.events.filter(pl.col("event_time") < AS_OF)
-    blind = tuned_rivals(
-        Dataset("corner-shop", before, ITEMS, shop.promotions, shop.users, shop.calendar),
-        ITEMS, AS_OF, weeks=2, seed=0, text_vectors=None, questions=8, trials=1,
-    )  # fmt: skip
+    shut = Dataset("corner-shop", before, ITEMS, shop.promotions, shop.users, shop.calendar)
+    blind = tuned_rivals(TimeSplit(shut, AS_OF, weeks=2), ITEMS, seed=0, text_vectors=None, questions=8, trials=1)
     assert blind.settings == found.settings

@@ -60,7 +60,7 @@ def test_a_ridge_table_without_a_half_life_is_ease(shoppers: list[list[Event]], 
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0.0)
     found = dense(fitted(numbered(*shoppers), TableConfig(ridge=ridge)))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @few_examples
@@ -75,7 +75,7 @@ def test_with_a_half_life_each_item_is_regressed_on_all_others(
         gram = once[:, others].T @ once[:, others] + ridge * np.eye(len(others))
         expected[others, target] = np.linalg.solve(gram, once[:, others].T @ lately[:, target])
     table = TableConfig(ridge=ridge, half_life_days=half_life_days)
-    np.testing.assert_allclose(dense(fitted(numbered(*shoppers), table)), expected, atol=1e-5)
+    np.testing.assert_allclose(dense(fitted(numbered(*shoppers), table)), expected, rtol=1e-3, atol=1e-4)
 
 
 @few_examples
@@ -96,7 +96,7 @@ def test_a_sequence_table_counts_who_follows_whom(shoppers: list[list[Event]], r
                 company = follows[source, target] + 0.5 * follows[target, source]
                 expected[source, target] = company / (np.sqrt(often[source] * often[target]) + shrinkage)
     table = TableConfig(kind="sequence", reach=reach, shrinkage=shrinkage)
-    np.testing.assert_allclose(dense(fitted(numbered(*shoppers), table)), expected, atol=1e-6)
+    np.testing.assert_allclose(dense(fitted(numbered(*shoppers), table)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_nobody_follows_the_last_event_of_another_shopper() -> None:
@@ -125,10 +125,10 @@ def test_only_the_weights_largest_in_size_are_kept(neighbours: int) -> None:
     whole, kept = dense(fitted(MIXED, table)), fitted(MIXED, table, neighbours=neighbours)
     assert kept.neighbours.shape == kept.weights.shape == (2, ITEMS, neighbours)
     for row in range(ITEMS):
-        largest = np.argsort(-np.abs(whole[row]))[:neighbours]
-        expected = np.zeros(ITEMS)
-        expected[largest] = whole[row, largest]
-        np.testing.assert_allclose(dense(kept)[row], expected, atol=1e-6)
+        largest = np.sort(np.abs(whole[row]))[-neighbours:]
+        kept_row = dense(kept)[row]
+        np.testing.assert_array_equal(np.sort(np.abs(kept_row))[-neighbours:], largest)
+        np.testing.assert_array_equal(kept_row[kept_row != 0], whole[row][kept_row != 0])
 
 
 def test_the_two_tables_are_the_two_that_were_asked_for() -> None:

@@ -1,5 +1,6 @@
 """Bundle → model repository, on disk."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
+from features import bundle as files
 from features.spec import HISTORY_LENGTH
 from services.common.towers import TowerModels
 from services.triton.model_configs import token_buckets
-from services.triton.repository import Target, build_repository
+from services.triton.repository import LEAST_COSINE, Target, build_repository
 from tests.tiny_bundle import write_tiny_bundle
 
 TARGETS: tuple[Target, ...] = ("cpu", "gpu")
@@ -156,6 +158,37 @@ def test_weights_that_lie_beside_the_graph_go_with_it(bundle: Path, tmp_path: Pa
     (bundle / "text_tower" / "model.onnx.data").write_bytes(b"weights")
     text, _ = build_repository(bundle, "cpu", tmp_path / "out")
     assert (tmp_path / "out" / text / "1" / "model.onnx.data").read_bytes() == b"weights"
+
+
+def add_int8_tower(bundle: Path, cosine_p1: float) -> None:
+    """A file in its place, and what the manifest says of it."""
+    (bundle / files.TEXT_TOWER_INT8).write_bytes(b"int8")
+    compression = {files.TEXT_TOWER_INT8: {"cosine_p1": cosine_p1}}
+    (bundle / files.MANIFEST).write_text(json.dumps({"version": "compressed", files.COMPRESSION: compression}))
+
+
+@pytest.mark.parametrize(("cosine_p1", "served"), [(LEAST_COSINE, files.TEXT_TOWER_INT8), (0.9799, files.TEXT_TOWER)])
+def test_the_cpu_target_serves_the_int8_text_tower_where_its_vectors_agree_with_the_catalogues(
+    bundle: Path, tmp_path: Path, cosine_p1: float, served: str
+) -> None:
+    add_int8_tower(bundle, cosine_p1)
+    text, interest = build_repository(bundle, "cpu", tmp_path / "out")
+    assert (tmp_path / "out" / text / "1" / "model.onnx").samefile(bundle / served)
+    assert (tmp_path / "out" / interest / "1" / "model.onnx").samefile(bundle / files.INTEREST_TOWER)
+
+
+def test_the_gpu_target_serves_the_fp32_text_tower_which_tensorrt_makes_fp16(bundle: Path, tmp_path: Path) -> None:
+    add_int8_tower(bundle, cosine_p1=1.0)
+    build_repository(bundle, "gpu", tmp_path / "out")
+    graph = tmp_path / "out" / "text_encoder_compressed" / "1" / "model.onnx"
+    assert graph.samefile(bundle / files.TEXT_TOWER)
+
+
+def test_an_int8_text_tower_that_is_promised_and_not_there_is_named(bundle: Path, tmp_path: Path) -> None:
+    add_int8_tower(bundle, cosine_p1=1.0)
+    (bundle / files.TEXT_TOWER_INT8).unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.int8\.onnx"):
+        build_repository(bundle, "cpu", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "text_tower/tokenizer.json", "interest_tower/model.onnx"])
