@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from features import spec
 from training.config import InterestTowerConfig
@@ -95,12 +96,13 @@ class HistorySampler:
 
 
 def _first_engagements(sequences: Sequences, user_of: Ints) -> Ints:
-    """Positions at which a shopper engages with an item for the first time with that weight, ascending: a purchase
-    after a click is one too."""
-    levels, level = np.unique(sequences.weights, return_inverse=True)
+    """Positions at which a shopper engages with an item for the first time, or more than ever before: a purchase after
+    a click is one too."""
     pair = user_of * sequences.item_count + sequences.rows
-    _, first = np.unique(pair * levels.size + level, return_index=True)
-    return np.sort(first)
+    events = pl.DataFrame({"pair": pair, "weight": sequences.weights})
+    most_before = pl.col("weight").cum_max().shift(1).over("pair")
+    is_first = events.select((pl.col("weight") > most_before).fill_null(value=True)).to_series()
+    return np.flatnonzero(is_first.to_numpy())
 
 
 def _session_ends(sequences: Sequences, user_of: Ints) -> Ints:

@@ -26,7 +26,8 @@ from training.text_tower import Tokens
 from training.towers import Towers
 
 _COMPARED_TEXTS = 1_256
-"""That smaller text towers are calibrated with and judged by; a thousand settle a first percentile within .001."""
+"""That smaller text towers are calibrated with (256) and judged by (all others): the first percentile of a thousand
+cosines has a standard deviation of .001 on complete-journey."""
 
 
 def write_files(

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     config = tiny(write_tiny_encoder(folder / "encoder", words, layers=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setitem(recipes.RECIPES, "small", lambda: config)  # type: ignore[arg-type]
+        patch.setitem(recipes.RECIPES, "small", lambda: config)
         yield folder
 
 

@@ -11,12 +11,12 @@ Event = tuple[int, float, int]
 
 
 def numbered(*shoppers: list[Event]) -> Sequences:
-    """Each shopper's events, oldest first. Event n has type n + 1 and weighs n + 1, so that a batch says
-    which event it shows."""
+    """Each shopper's events, oldest first. Event n of E has type n + 1 and weighs E - n, so that a batch says
+    which event it shows, and nothing weighs more than what came before it."""
     happened = [event for events in shoppers for event in events]
     count = len(happened)
     rows = np.array([row for row, _, _ in happened], dtype=np.int32)
-    weights = np.arange(1.0, count + 1.0)
+    weights = np.arange(count, 0.0, -1.0)
     return Sequences(
         user_ids=[f"household-{number}" for number in range(len(shoppers))],
         starts=np.cumsum([0, *map(len, shoppers)]),

@@ -87,8 +87,9 @@ def test_every_target_is_one_that_its_event_may_have_and_none_is_missing(
             target, weight = int(batch.targets[number, place]), float(batch.weights[number, place])
             assert (target >= 0) == (weight > 0) == bool(may[at])
             if target >= 0:
-                assert round(weight) - 1 in may[at]
-                assert target == found.rows[round(weight) - 1]
+                event = found.rows.size - round(weight)
+                assert event in may[at]
+                assert target == found.rows[event]
 
 
 @unhurried
@@ -119,7 +120,7 @@ def test_every_target_of_the_window_is_drawn_and_every_end_of_a_long_history() -
     sampler = HistorySampler(found, replace(CONFIG, target_events=3))
     batch = sampler.sample(400, np.random.default_rng(0))
     assert {shown(batch, number)[-1] for number in range(400)} == set(range(LENGTH - 1, LENGTH + 3))
-    ahead = (batch.weights - batch.event_types)[batch.targets >= 0]
+    ahead = (found.rows.size - batch.weights - batch.event_types + 1)[batch.targets >= 0]
     assert set(ahead.tolist()) == {1.0, 2.0, 3.0}
 
 
@@ -135,6 +136,12 @@ def test_what_was_had_before_is_no_target_when_first_engagements_are_asked_for()
     config = replace(CONFIG, targets="first", target_events=1)
     batch = HistorySampler(numbered(daily(4, 4, 2, 4, 3)), config).sample(5, np.random.default_rng(0))
     assert batch.targets[:, -5:].tolist() == [[2, 2, 3, 3, -1]] * 5
+
+
+def test_a_purchase_after_a_look_is_a_first_engagement_and_a_look_after_a_purchase_is_none() -> None:
+    found = replace(numbered(daily(4, 0, 4, 0)), weights=np.array([0.1, 1.0, 1.0, 0.1]))
+    batch = HistorySampler(found, replace(CONFIG, targets="first", target_events=1)).sample(5, np.random.default_rng(0))
+    assert batch.targets[:, -4:].tolist() == [[0, 4, -1, -1]] * 5
 
 
 @pytest.mark.parametrize("targets", ["all", "first"])

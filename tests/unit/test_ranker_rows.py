@@ -238,7 +238,7 @@ FIT = RankerConfig(max_trees=20, early_stopping=5, min_data_in_leaf=10, num_leav
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_ranker_orders_by_what_the_labels_follow(objective: Objective) -> None:
-    ranker = Ranker(fit_ranker(taught(0), None, FIT, objective, seed=0, trees=20))
+    ranker = Ranker(fit_ranker(taught(0, queries=200), None, FIT, objective, seed=0, trees=60))
     unseen = taught(1)
     scores = ranker.score(unseen.matrix)
     best = [float(unseen.labels[block][scores[block].argmax()]) for block in blocks(unseen)]

@@ -63,7 +63,7 @@ def one_type(found: Sequences) -> Sequences:
 
 
 def test_what_follows_two_events_is_learned_and_the_loss_falls() -> None:
-    config = replace(CONFIG, steps=100, interest_count=2, learning_rate=4e-3)
+    config = replace(CONFIG, steps=100, interest_count=2, learning_rate=4e-3, residual_learning_rate=1e-2)
     tower, items = towers(config)
     losses = fit_interest_tower(tower, items, one_type(turns()), config, np.random.default_rng(0))
     assert len(losses) == 100
