@@ -19,6 +19,7 @@ from services.ranking.ordering import Interest, OrderingModel, Ranker, Rankers, 
 from services.retrieval.index import build_index
 from training.baselines import Popularity, RecencyFrequency
 from training.config import RankerConfig, Task, TrainConfig
+from training.dataset import Sequences
 from training.evaluation import Scores, compare
 from training.export import torch_interest_run
 from training.item_to_item import fit_item_to_item
@@ -65,7 +66,7 @@ def fit_by_windows(
             text = fit_text(foundation, before, config, seed, here.part("text")) if towers is None else towers.text
             towers = fit_interest(text, before, config, seed, towers, here)
         with timings.stage(f"window {back}"):
-            asked = ask(split, items, towers, config, back)
+            asked = ask(split, items, before, towers, config, back)
             rows.append(_rows(asked, config, rng))
     assert towers is not None  # noqa: S101 - RankerConfig asks for two windows at least
     with timings.stage("ranker"):
@@ -74,7 +75,7 @@ def fit_by_windows(
         probes = _for_both({task: probe for task, (probe, _) in fitted.items()})
     with timings.stage("validation"):
         rankers = Rankers(all_items=Ranker(probes["all"]), new_items=Ranker(probes["new"]))
-        validation = _validate(split, items, asked, rankers, config, seed)
+        validation = _validate(before, now_us(split, 1), asked, rankers, config, seed)
     trees = {task: tree_count(text) for task, text in model_texts.items()}
     return FittedRanker(model_texts, trees, towers, validation)
 
@@ -106,11 +107,10 @@ class Asked:
     interests: list[Interest]
 
 
-def ask(split: Split, items: pl.DataFrame, towers: Towers, config: TrainConfig, back: int) -> Asked:
+def ask(split: Split, items: pl.DataFrame, known: Sequences, towers: Towers, config: TrainConfig, back: int) -> Asked:
     """Pose a window's queries to towers and tables from before it."""
     window = split.window(items, back)
     vectors, shoppers = towers.vectors, [query.shopper for query in window.queries]
-    known = sequences_before(split, items, back)
     model = OrderingModel.assemble(
         window.items,
         vectors,
@@ -126,12 +126,11 @@ def _rows(asked: Asked, config: TrainConfig, rng: np.random.Generator) -> dict[T
 
 
 def _validate(
-    split: Split, items: pl.DataFrame, asked: Asked, rankers: Rankers, config: TrainConfig, seed: int
+    known: Sequences, instant_us: int, asked: Asked, rankers: Rankers, config: TrainConfig, seed: int
 ) -> Comparison:
-    known = sequences_before(split, items, 1)
     baselines: dict[str, Scores] = {
         "popularity": Popularity(known),
-        "recency_frequency": RecencyFrequency(known, now_us(split, 1)),
+        "recency_frequency": RecencyFrequency(known, instant_us),
     }
     count = len(asked.window.queries)
     chosen = np.sort(np.random.default_rng(seed).permutation(count)[:_VALIDATION_QUERIES])

@@ -17,7 +17,7 @@ from training.dataset import item_texts, select_catalogue
 from training.progress import Timings
 from training.recipes import small
 from training.scheme import FittedRanker, ask, fit_by_windows
-from training.splits import LastOutSplit, Split, TimeSplit, without_last
+from training.splits import LastOutSplit, Split, TimeSplit, sequences_before, without_last
 from training.towers import lay_foundation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -136,7 +136,8 @@ def test_tables_columns_and_shoppers_of_a_window_know_nothing_of_an_item_first_b
     late = data.events.filter(pl.col("event_time") >= split.instant(back)).head(40)
     bought = late.with_columns(event_id=pl.lit("planted ") + pl.col("event_id"), item_id=pl.lit(planted))
     events = pl.concat([data.events.filter(~is_early), bought.with_columns(event_type=pl.lit("purchase"))])
-    asked = ask(replace(split, data=replace(data, events=events)), catalogue, outcome.towers, config, back)
+    shop = replace(split, data=replace(data, events=events))
+    asked = ask(shop, catalogue, sequences_before(shop, catalogue, back), outcome.towers, config, back)
     assert any(7 in query.truth for query in asked.window.queries)
     assert 7 not in asked.model.item_to_item.rows
     assert asked.model.items.column("item_log_count")[7] == 0

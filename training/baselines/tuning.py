@@ -11,37 +11,20 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from features.vocab import Rows
 from services.ranking.ordering import NO_ROWS
 from training.baselines.lists import top
 from training.baselines.spaces import Material, Reading, Scores, Settings, Space
 from training.metrics import recall_at
 from training.progress import track
+from training.shopper_metrics import Asked
 
 log = logging.getLogger(__name__)
 
 TASKS = ("all", "new")
 """Every item, or only those that the shopper had not seen."""
-
-
-class Question(Protocol):
-    """What one shopper engaged with later."""
-
-    @property
-    def user_id(self) -> str:
-        """The shopper."""
-
-    @property
-    def truth(self) -> Rows:
-        """Rows engaged with."""
-
-    @property
-    def seen(self) -> Rows:
-        """Rows masked for the task `new`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +47,13 @@ Choices = dict[str, dict[str, Choice]]
 """Baseline → task → what was chosen."""
 
 
-def sampled(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
+def sampled(questions: Sequence[Asked], count: int, seed: int) -> list[Asked]:
     """At most `count` of the questions, drawn without replacement, in their order."""
     chosen = np.random.default_rng(seed).permutation(len(questions))[:count]
     return [questions[position] for position in np.sort(chosen)]
 
 
-def mean_recall(baseline: Scores, questions: Sequence[Question], tasks: Sequence[str], k: int) -> dict[str, float]:
+def mean_recall(baseline: Scores, questions: Sequence[Asked], tasks: Sequence[str], k: int) -> dict[str, float]:
     """Recall@k of each task over the shoppers that it leaves a truth; 0 where it leaves nobody one."""
     found: dict[str, list[float]] = {task: [] for task in tasks}
     for question in questions:
@@ -86,7 +69,7 @@ def mean_recall(baseline: Scores, questions: Sequence[Question], tasks: Sequence
 def tune(
     spaces: Mapping[str, Space],
     material: Material,
-    questions: Sequence[Question],
+    questions: Sequence[Asked],
     k: int,
     tasks: Sequence[str] = TASKS,
     trials: int = 6,
@@ -126,7 +109,7 @@ def _searched(
     space: Space,
     fits: Sequence[Settings],
     material: Material,
-    questions: Sequence[Question],
+    questions: Sequence[Asked],
     k: int,
     tasks: Sequence[str],
 ) -> dict[str, Choice]:
@@ -148,7 +131,7 @@ def _searched(
     }
 
 
-def _best_reading(space: Space, best: _Best, questions: Sequence[Question], k: int, task: str) -> _Best:
+def _best_reading(space: Space, best: _Best, questions: Sequence[Asked], k: int, task: str) -> _Best:
     for name, values in space.readings.items():
         for value in values[1:]:
             reading = {**best.reading, name: value}
