@@ -94,7 +94,8 @@ def values(
     fitted = fit_by_windows(split, items, foundation, config, seed, Timings(logging.getLogger(__name__)))
     towers = fit_interest(fitted.towers.text, sequences_before(split, items, 0), config, seed, fitted.towers)
     bought = shop.events.filter((is_kept & ~is_late) | ((pl.col("event_type") == "purchase") & is_late))
-    asked = ask(TimeSplit(replace(shop, events=bought), as_of, config.ranker.window_weeks), items, towers, config, 0)
+    after = TimeSplit(replace(shop, events=bought), as_of, config.ranker.window_weeks)
+    asked = ask(after, items, sequences_before(after, items, 0), towers, config, 0)
     ranker = Ranker(fitted.model_texts["all"])
     return {
         query.user_id: ndcg_at(
