@@ -9,8 +9,6 @@ from services.ranking.ordering import CandidateLimits
 Task: TypeAlias = Literal["all", "new"]
 """What a shopper asks for: all items, or only those new to them."""
 
-Objective: TypeAlias = Literal["lambdarank", "rank_xendcg", "binary"]
-
 VECTOR_SIZE = 128
 """Width of item and interest vectors, in every bundle."""
 
@@ -77,9 +75,9 @@ class TextTowerConfig:
     that cannot be split (ALBERT) learns in all its layers and nothing is kept."""
     tuning: Literal["full", "lora", "adalora"] = "full"
     """What learns in those layers: all weights, or low-rank adapters that are merged into them before export."""
-    rank: int = 16
+    rank: int = 48
     """Rank of every adapter; AdaLoRA starts at half as much again and ends at this on average."""
-    alpha: float = 32.0
+    alpha: float = 96.0
     """An adapter's product is scaled by alpha / rank."""
     adapter_dropout: float = 0.0
     dropout: float = 0.0
@@ -132,6 +130,10 @@ class TextTowerConfig:
 class InterestTowerConfig:
     """Stage B: a history's interest vectors point at what the shopper engages with next."""
 
+    start: Literal["factors", "text"] = "factors"
+    """Where a first fit lets the items begin: at the factors of shoppers by items, or at their texts' vectors."""
+    shrinkage: float = 3.0
+    """Of the factors: how much of them is taken for chance (training.factors)."""
     interest_count: int = 1
     layers: int = 2
     heads: int = 4
@@ -144,7 +146,8 @@ class InterestTowerConfig:
     refresh_steps: int = 100
     """Steps of a later fit that goes on from an earlier one."""
     targets: Literal["all", "first"] = "first"
-    """Which later events a history may point at: all, or only first engagements of a shopper with an item."""
+    """Which later events a history may point at: all, or only first engagements of a shopper with an item, told from
+    other items that they have not had."""
     target_events: int = 50
     """A target is drawn from that many next events."""
     target_days: float = 28.0
@@ -152,8 +155,8 @@ class InterestTowerConfig:
     same_session: bool = False
     """Whether what follows within the same session is a target."""
     uniform_negatives: int = 1024
-    learning_rate: float = 2e-3
-    residual_learning_rate: float = 3e-2
+    learning_rate: float = 1e-3
+    residual_learning_rate: float = 1e-2
     weight_decay: float = 0.01
     warmup_share: float = 0.1
     residual_dropout: float = 0.2
@@ -212,8 +215,8 @@ class ItemToItemConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankerConfig:
-    """Boosted trees over point-in-time features and what the models say, grown for LambdaMART's gradients (Burges 2010,
-    MSR-TR-2010-82), for XE-NDCG (Bruch et al. 2021, WWW) or for the chance of an engagement."""
+    """Boosted trees over point-in-time features and what the models say, grown for the chance of an engagement and then
+    for LambdaMART's gradients (Burges 2010, MSR-TR-2010-82)."""
 
     window_weeks: int = 4
     """Length of a label window."""
@@ -221,18 +224,19 @@ class RankerConfig:
     """Label windows before the cutoff; the very last one is first used as validation."""
     tasks: tuple[Task, ...] = ("all", "new")
     """What shoppers ask for; each has a ranker of its own."""
-    objective_all: Objective = "binary"
-    """Of the ranker of all items: what is bought again is mostly a matter of each item's own chance."""
-    objective_new: Objective = "lambdarank"
-    """Of the ranker of new items, which no feature tells apart alone."""
     negatives: int = 100
     """Candidates not engaged with that are kept per query."""
     fallback_share: float = 0.1
     """Share of queries scored with the fallback interest vector, so that degraded scores stay on scale."""
-    max_trees: int = 300
+    chance_trees: int = 150
+    """Most trees grown for the chance of an engagement."""
+    order_trees: int = 100
+    """Most trees grown on top of them for the order."""
     early_stopping: int = 60
-    num_leaves: int = 15
-    learning_rate: float = 0.08
+    chance_leaves: int = 31
+    order_leaves: int = 15
+    chance_learning_rate: float = 0.08
+    order_learning_rate: float = 0.04
     max_bin: int = 63
     min_data_in_leaf: int = 50
 
@@ -240,10 +244,6 @@ class RankerConfig:
         """Check ranges."""
         _at_least("windows", self.windows, 2)
         _at_least("window_weeks", self.window_weeks, 1)
-
-    def objective(self, task: Task) -> Objective:
-        """Of one task's ranker."""
-        return self.objective_all if task == "all" else self.objective_new
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

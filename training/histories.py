@@ -36,6 +36,10 @@ class HistoryBatch:
     """int64 [B, T], an item row engaged with later, or -1."""
     weights: npt.NDArray[np.float32]
     """float32 [B, T], event weight of the target."""
+    users: Ints
+    """int64 [B], positions in Sequences.user_ids."""
+    positions: Ints
+    """int64 [B, T], positions of the events in Sequences."""
 
 
 class HistorySampler:
@@ -92,7 +96,25 @@ class HistorySampler:
             ages_days=(np.where(real, times[ends - 1][:, None] - times[at], 0) / _DAY_US).astype(np.float32),
             targets=np.where(has_target, self._sequences.rows[drawn], -1).astype(np.int64),
             weights=np.where(has_target, self._sequences.weights[drawn], 0.0).astype(np.float32),
+            users=users,
+            positions=at,
         )
+
+    def had(self, batch: HistoryBatch, candidates: Ints) -> npt.NDArray[np.bool_]:
+        """Which candidates a shopper has had up to each event of a stretch, bool [B, T, C]; never the event's target.
+
+        Args:
+            batch: From `sample`.
+            candidates: int64 [C], distinct item rows.
+        """
+        starts, never = self._sequences.starts, np.iinfo(np.int64).max
+        first = np.full((batch.users.size, self._sequences.item_count), never)
+        for line, user in zip(first, batch.users, strict=True):
+            own = np.arange(starts[user], starts[user + 1])[::-1]
+            line[self._sequences.rows[own]] = own  # backwards, so that an item's first event is written last
+        found: npt.NDArray[np.bool_] = first[:, None, candidates] <= batch.positions[:, :, None]
+        found &= batch.targets[:, :, None] != candidates
+        return found
 
 
 def _first_engagements(sequences: Sequences, user_of: Ints) -> Ints:

@@ -5,6 +5,8 @@ Shapes: B histories, T events (oldest first, left-padded), D = VECTOR_SIZE, K in
 Choices:
 - Input per event: the item's vector, its event type and the time since the event before it, which is the same wherever
   a history is cut; attention is biased by the distance of two events (Raffel et al. 2020, T5).
+- Beside the transformer runs the history's mean, linearly mapped: items whose mean already says something need no
+  steps to be of use (`begin_at_mean`).
 - Every position's output is a history's interests, which is what training uses; serving reads the last one, with left
   padding always the newest event's.
 """
@@ -60,7 +62,16 @@ class InterestTower(nn.Module):
         self.blocks = nn.ModuleList(Block(config.heads, config.mlp_ratio, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(VECTOR_SIZE)
         self.interests = nn.Linear(VECTOR_SIZE, config.interest_count * VECTOR_SIZE)
+        self.mean = nn.Linear(VECTOR_SIZE, config.interest_count * VECTOR_SIZE, bias=False)
+        nn.init.zeros_(self.mean.weight)
         self.dropout = nn.Dropout(config.dropout)
+
+    def begin_at_mean(self, scale: float) -> None:
+        """Make every interest `scale` times the history's mean vector, but for a little that tells them apart."""
+        with torch.no_grad():
+            self.mean.weight.copy_(scale * torch.eye(VECTOR_SIZE).repeat(self.interest_count, 1))
+            self.interests.weight.mul_(0.1)
+            self.interests.bias.zero_()
 
     def forward(self, history_vectors: Tensor, event_types: Tensor, ages_days: Tensor) -> Tensor:
         """Interest vectors after the whole history.
@@ -84,7 +95,10 @@ class InterestTower(nn.Module):
         bias = _blocked(event_types)[:, None] + self._distance_bias(event_types.shape[1])
         for block in self.blocks:
             x = block(x, bias)
-        interests: Tensor = self.interests(self.norm(x)).unflatten(-1, (self.interest_count, VECTOR_SIZE))
+        real = (event_types != 0).unsqueeze(-1).to(history_vectors.dtype)
+        mean = (history_vectors * real).cumsum(dim=1) / real.cumsum(dim=1).clamp(min=1.0)
+        found = self.interests(self.norm(x)) + self.mean(mean)
+        interests: Tensor = found.unflatten(-1, (self.interest_count, VECTOR_SIZE))
         return interests
 
     def _distance_bias(self, length: int) -> Tensor:
@@ -120,6 +134,12 @@ class ItemVectors(nn.Module):
         self.residual = nn.Embedding(text_vectors.shape[0], VECTOR_SIZE)
         nn.init.zeros_(self.residual.weight)
         self.drop = dropout
+
+    def begin_at(self, vectors: Tensor, adapter: Tensor) -> None:
+        """Make every item's vector what `vectors` float32 [N, D] says, of which the text explains `adapter` [D, D]."""
+        with torch.no_grad():
+            self.adapter.weight.copy_(adapter)
+            self.residual.weight.copy_(vectors - self.adapter(self.text_vectors))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Float32 [..., D] of int64 rows [...]."""

@@ -1,14 +1,17 @@
-"""Training rows for the ranker and its fit: LightGBM LambdaMART (Burges 2010).
+"""Training rows for the ranker and its fit: boosted trees by LightGBM, for the chance of an engagement first, then
+LambdaMART (Burges 2010) for the order.
 
 Choices:
 - Candidates come from the very sources that serve, so the ranker learns on what it will be asked to order.
 - Every shopper asks twice: over all items, and over items new to them only. Each task has a ranker of its own: what is
   bought again and what is discovered are told apart by different features (LOG.md).
+- Gradients of the chance use every row of every list; those of the order only pairs that are told apart wrongly. Begun
+  with the one and finished with the other, both tasks' lists are better than with either alone (LOG.md).
 - Labels are graded by what the shopper did: a purchase weighs more than a click.
 - A share of the queries uses the fallback interest vector, so that degraded scores are on scale.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import lightgbm
@@ -28,10 +31,12 @@ from services.ranking.ordering import (
     model_scores,
     nearest,
 )
-from training.config import Objective, RankerConfig, Task
+from training.config import RankerConfig, Task
 from training.progress import track
 from training.queries import Query, Window
 
+_CHANCE: Mapping[str, object] = {"objective": "binary"}
+_ORDER: Mapping[str, object] = {"objective": "lambdarank", "lambdarank_truncation_level": 40}
 _GRADES = (0.01, 0.2, 0.8)
 """Event weights from which a label's grade is 1 (views, clicks), 2 (carts, shares, reviews) and 3 (purchases)."""
 
@@ -108,26 +113,58 @@ def _sampled(label: npt.NDArray[np.bool_], negatives: int, rng: np.random.Genera
     return np.sort(np.concatenate([np.flatnonzero(label), chosen]))
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How many trees a ranker has of each kind."""
+
+    chance: int
+    """Grown for the chance of an engagement."""
+    order: int
+    """Grown on top of them for the order of each list."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedTrees:
+    """LightGBM's model text and what it consists of."""
+
+    model_text: str
+    growth: Growth
+
+
 def fit_ranker(
-    train: RankerRows, validation: RankerRows | None, config: RankerConfig, objective: Objective, seed: int, trees: int
-) -> str:
-    """Fit and return LightGBM's model text.
+    train: RankerRows, validation: RankerRows | None, config: RankerConfig, seed: int, most: Growth
+) -> FittedTrees:
+    """Grow trees for the chance of an engagement first, then LambdaMART's for the order on top of them.
 
     Args:
         train: Rows to learn from.
-        validation: Rows to stop early on, or None to grow exactly `trees`.
+        validation: Rows to stop early on, or None to grow exactly `most`.
         config: Settings.
-        objective: What the trees are grown for.
         seed: For LightGBM's own draws.
-        trees: Most trees to grow.
+        most: Most trees to grow.
     """
-    parameters: dict[str, object] = {
-        "objective": objective,
+    for_chance = {**_CHANCE, "num_leaves": config.chance_leaves, "learning_rate": config.chance_learning_rate}
+    for_order = {**_ORDER, "num_leaves": config.order_leaves, "learning_rate": config.order_learning_rate}
+    chance = _grown(train, validation, config, for_chance, seed, most.chance)
+    both = _grown(train, validation, config, for_order, seed, most.order, chance)
+    grown = Growth(chance.num_trees(), both.num_trees() - chance.num_trees())
+    return FittedTrees(both.model_to_string(), grown)
+
+
+def _grown(
+    train: RankerRows,
+    validation: RankerRows | None,
+    config: RankerConfig,
+    stage: Mapping[str, object],
+    seed: int,
+    trees: int,
+    start: lightgbm.Booster | None = None,
+) -> lightgbm.Booster:
+    """`start` and at most `trees` more, without those after the best by NDCG@20 on the validation rows."""
+    parameters = {
+        **stage,
         "metric": "ndcg",
         "eval_at": [20],
-        "lambdarank_truncation_level": 40,
-        "num_leaves": config.num_leaves,
-        "learning_rate": config.learning_rate,
         "min_data_in_leaf": config.min_data_in_leaf,
         "max_bin": config.max_bin,
         "feature_fraction": 0.8,
@@ -143,14 +180,11 @@ def fit_ranker(
     if validation is not None:
         callbacks.append(lightgbm.early_stopping(config.early_stopping, verbose=False))
         valid.append(_lightgbm_data(validation, parameters, reference=data))
-    booster = lightgbm.train(parameters, data, num_boost_round=trees, valid_sets=valid, callbacks=callbacks)
-    text: str = booster.model_to_string(num_iteration=booster.best_iteration or booster.current_iteration())
-    return text
-
-
-def tree_count(model_text: str) -> int:
-    """Number of trees in a model text."""
-    return int(lightgbm.Booster(model_str=model_text).num_trees())
+    booster = lightgbm.train(
+        parameters, data, num_boost_round=trees, valid_sets=valid, init_model=start, callbacks=callbacks
+    )
+    kept = booster.best_iteration or booster.current_iteration()
+    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=kept))
 
 
 def joined(windows: Sequence[RankerRows]) -> RankerRows:

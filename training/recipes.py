@@ -38,7 +38,9 @@ def small() -> TrainConfig:
             steps=150, refresh_steps=30, batch_size=32, uniform_negatives=128, target_days=14.0
         ),
         item_to_item=ItemToItemConfig(max_items=1000),
-        ranker=RankerConfig(window_weeks=2, windows=2, max_trees=60, early_stopping=10, min_data_in_leaf=20),
+        ranker=RankerConfig(
+            window_weeks=2, windows=2, chance_trees=40, order_trees=40, early_stopping=10, min_data_in_leaf=20
+        ),
         candidates=CandidateLimits(total=150, buy_again=40, category=30, popular=30),
     )
 
@@ -50,6 +52,7 @@ def sequence() -> TrainConfig:
         catalogue=CatalogueConfig(min_shoppers=0),
         text=TextTowerConfig(company=CompanyConfig(batch_size=512, targets=1, cut="event")),
         interest=InterestTowerConfig(
+            start="text",
             targets="all",
             target_events=1,
             target_days=100_000.0,

@@ -11,6 +11,7 @@ run does.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -27,7 +28,7 @@ from training.judgement import Comparison
 from training.loop import Surroundings
 from training.progress import Timings
 from training.queries import Window, interests_of
-from training.ranker import RankerRows, fit_ranker, joined, ranker_rows, tree_count
+from training.ranker import FittedTrees, Growth, RankerRows, fit_ranker, joined, ranker_rows
 from training.splits import Split, now_us, sequences_before
 from training.towers import Foundation, Towers, fit_interest, fit_text
 
@@ -39,8 +40,7 @@ _VALIDATION_QUERIES = 3000
 class FittedRanker:
     """The refitted ranker, how its predecessor did on the newest window, and the towers it was fitted with."""
 
-    model_texts: Mapping[Task, str]
-    trees: Mapping[Task, int]
+    trees: Mapping[Task, FittedTrees]
     towers: Towers
     """Fitted on everything before the newest window."""
     validation: Comparison
@@ -71,21 +71,21 @@ def fit_by_windows(
     assert towers is not None  # noqa: S101 - RankerConfig asks for two windows at least
     with timings.stage("ranker"):
         fitted = {task: _fit(rows, config.ranker, task, seed) for task in config.ranker.tasks}
-        model_texts = _for_both({task: refitted for task, (_, refitted) in fitted.items()})
         probes = _for_both({task: probe for task, (probe, _) in fitted.items()})
+        refitted = _for_both({task: trees for task, (_, trees) in fitted.items()})
     with timings.stage("validation"):
-        rankers = Rankers(all_items=Ranker(probes["all"]), new_items=Ranker(probes["new"]))
+        rankers = Rankers(all_items=Ranker(probes["all"].model_text), new_items=Ranker(probes["new"].model_text))
         validation = _validate(before, now_us(split, 1), asked, rankers, config, seed)
-    trees = {task: tree_count(text) for task, text in model_texts.items()}
-    return FittedRanker(model_texts, trees, towers, validation)
+    return FittedRanker(refitted, towers, validation)
 
 
-def _fit(windows: Sequence[Mapping[Task, RankerRows]], config: RankerConfig, task: Task, seed: int) -> tuple[str, str]:
+def _fit(
+    windows: Sequence[Mapping[Task, RankerRows]], config: RankerConfig, task: Task, seed: int
+) -> tuple[FittedTrees, FittedTrees]:
     """The ranker that the newest window judged, and the one refitted on all windows."""
-    objective, older = config.objective(task), _teaching(windows[:-1], task)
-    probe = fit_ranker(joined(older), windows[-1][task], config, objective, seed, config.max_trees)
-    everything = joined(_teaching(windows, task))
-    return probe, fit_ranker(everything, None, config, objective, seed, tree_count(probe))
+    most = Growth(config.chance_trees, config.order_trees)
+    probe = fit_ranker(joined(_teaching(windows[:-1], task)), windows[-1][task], config, seed, most)
+    return probe, fit_ranker(joined(_teaching(windows, task)), None, config, seed, probe.growth)
 
 
 def _teaching(windows: Sequence[Mapping[Task, RankerRows]], task: Task) -> list[RankerRows]:
@@ -93,9 +93,10 @@ def _teaching(windows: Sequence[Mapping[Task, RankerRows]], task: Task) -> list[
     return [rows for window in windows for other, rows in window.items() if task in (other, "new")]
 
 
-def _for_both(texts: Mapping[Task, str]) -> dict[Task, str]:
+def _for_both(fitted: Mapping[Task, FittedTrees]) -> dict[Task, FittedTrees]:
     """A ranker for each task; the only one where a recipe asks for a single task."""
-    return {"all": texts.get("all", texts.get("new", "")), "new": texts.get("new", texts.get("all", ""))}
+    [any_task, *_] = fitted
+    return {task: fitted.get(task, fitted[any_task]) for task in get_args(Task)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ Shapes: B stretches of T events, P positions of them that have a target, C candi
 Choices:
 - Softmax over a shared sample: the batch's targets and uniform draws, with logQ correction (Yi et al. 2019, RecSys);
   over the whole catalogue where that is no larger.
+- Where only first engagements are targets, they are told from items not had before: else an item would be pushed down
+  for every shopper who has it, and rank low for those who do not.
 - Same seed, same numbers: every random draw comes from one NumPy generator and torch's seeded global one, on the CPU's
   deterministic kernels.
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,7 +53,9 @@ def fit_interest_tower(
 
     def loss_of_step(_step: int) -> Tensor:
         batch = sampler.sample(config.batch_size, rng)
-        return _interest_loss(tower, items, batch, *candidates.draw(batch.targets))
+        rows, log_q = candidates.draw(batch.targets)
+        had = sampler.had(batch, rows.numpy()) if config.targets == "first" else None
+        return _interest_loss(tower, items, batch, rows, log_q, had)
 
     module = nn.ModuleList([tower, items])
     return run_steps(loss_of_step, module, optimizer, schedule, config.steps, "stage B", rng, around or Surroundings())
@@ -76,7 +81,12 @@ class _Candidates:
 
 
 def _interest_loss(
-    tower: InterestTower, items: ItemVectors, batch: HistoryBatch, candidates: Tensor, log_q: Tensor
+    tower: InterestTower,
+    items: ItemVectors,
+    batch: HistoryBatch,
+    candidates: Tensor,
+    log_q: Tensor,
+    had: npt.NDArray[np.bool_] | None = None,
 ) -> Tensor:
     has_target = torch.from_numpy(batch.targets >= 0)
     history = items(torch.from_numpy(batch.rows))
@@ -84,6 +94,8 @@ def _interest_loss(
         has_target
     ]
     scores = torch.einsum("pkd,cd->pkc", interests, items(candidates)).amax(dim=1) - log_q
+    if had is not None:
+        scores = scores.masked_fill(torch.from_numpy(had)[has_target], -1e9)
     targets = torch.searchsorted(candidates, torch.from_numpy(batch.targets)[has_target])
     weights = torch.from_numpy(batch.weights)[has_target]
     losses = functional.cross_entropy(scores, targets, reduction="none")

@@ -20,6 +20,7 @@ from training.activations import (
 )
 from training.config import TrainConfig
 from training.dataset import Sequences, Texts
+from training.factors import item_factors, text_map
 from training.interest_tower import InterestTower, ItemVectors
 from training.loop import Surroundings
 from training.pairs import Impressions
@@ -28,6 +29,9 @@ from training.stage_b import all_item_vectors, fit_interest_tower
 from training.text_tower import TextTower, Tokens, open_text_tower
 
 log = logging.getLogger(__name__)
+
+_SHARPNESS = 4.0
+"""Length of the first interest vectors, in means of unit vectors: the power of two with the lowest loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ def fit_interest(
     with _repeatable(seed) as rng:
         items = ItemVectors(torch.from_numpy(text.row_vectors), settings.residual_dropout)
         interest = InterestTower(settings)
+        if start is None and settings.start == "factors":
+            _begin_at_factors(interest, items, sequences, settings.shrinkage)
         if start is not None:
             settings = replace(settings, steps=settings.refresh_steps)
             interest.load_state_dict(start.interest.state_dict())
@@ -139,6 +145,13 @@ def fit_interest(
         losses = fit_interest_tower(interest, items, sequences, settings, rng, around)
     log.info("stage B: loss %s", ends(losses))
     return Towers(text, interest, items, all_item_vectors(items))
+
+
+def _begin_at_factors(interest: InterestTower, items: ItemVectors, sequences: Sequences, shrinkage: float) -> None:
+    factors = item_factors(sequences, shrinkage)
+    adapter = text_map(items.text_vectors.numpy(), factors, sequences.counts)
+    items.begin_at(torch.from_numpy(factors), torch.from_numpy(adapter))
+    interest.begin_at_mean(_SHARPNESS)
 
 
 @contextmanager

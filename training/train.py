@@ -25,6 +25,7 @@ from training.config import Task, TrainConfig
 from training.dataset import item_texts, select_catalogue, sequences
 from training.item_to_item import fit_item_to_item
 from training.loop import Surroundings
+from training.newcomers import with_fair_newcomers
 from training.package import manifest_facts, write_files, write_smaller_text_towers
 from training.progress import Timings, log_to_terminal
 from training.recipes import RECIPES
@@ -90,12 +91,15 @@ def train(
             towers = fit_interest(text, everything, config, seed, around=last)
         else:
             towers = fit_interest(ranker.towers.text, everything, config, seed, ranker.towers, last)
-    learned = {"trees": ranker.trees, "protocol": protocol, "validation": ranker.validation}
+        towers = with_fair_newcomers(towers, everything, seed)
+    trees = {task: fitted.growth for task, fitted in ranker.trees.items()}
+    learned = {"trees": trees, "protocol": protocol, "validation": ranker.validation}
     facts = manifest_facts(data, config, as_of, seed, items, timings) | learned
     with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):
         save_towers(towers, folders.checkpoints / version)
         tables = fit_item_to_item(everything, config.item_to_item, to_us(as_of))
-        write_files(root, data, items, foundation.tokens, towers, tables, ranker.model_texts, as_of)
+        texts = {task: fitted.model_text for task, fitted in ranker.trees.items()}
+        write_files(root, data, items, foundation.tokens, towers, tables, texts, as_of)
         if config.text.compress:
             facts[files.COMPRESSION] = write_smaller_text_towers(root, items, foundation.tokens.max_tokens, seed)
     return open_bundle(folders.bundles / version)
@@ -115,7 +119,7 @@ def train_on(parent: Bundle, data: Dataset, as_of: datetime, seed: int, folders:
         start, tokens = load_start(parent, folders.checkpoints, items, config)
     with timings.stage("towers on everything"):
         everything = sequences(data, items, as_of)
-        towers = fit_interest(start.text, everything, config, seed, start)
+        towers = with_fair_newcomers(fit_interest(start.text, everything, config, seed, start), everything, seed)
     carried = {"parent": parent.version, "trees": parent.manifest["trees"], "protocol": "time"}
     facts = manifest_facts(data, config, as_of, seed, items, timings) | carried
     with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):

@@ -61,8 +61,10 @@ def suggest(trial: optuna.Trial, base: TrainConfig) -> TrainConfig:
         ),
         ranker=replace(
             ranker,
-            num_leaves=trial.suggest_int("ranker.num_leaves", 7, 127, log=True),
-            learning_rate=trial.suggest_float("ranker.learning_rate", 0.02, 0.2, log=True),
+            chance_leaves=trial.suggest_int("ranker.chance_leaves", 7, 127, log=True),
+            chance_learning_rate=trial.suggest_float("ranker.chance_learning_rate", 0.02, 0.2, log=True),
+            order_leaves=trial.suggest_int("ranker.order_leaves", 7, 63, log=True),
+            order_learning_rate=trial.suggest_float("ranker.order_learning_rate", 0.01, 0.1, log=True),
             min_data_in_leaf=trial.suggest_int("ranker.min_data_in_leaf", 10, 400, log=True),
         ),
         candidates=replace(
@@ -81,7 +83,10 @@ def recipe_as_is(base: TrainConfig) -> dict[str, Any]:
         for part, names in (
             ("text", ("learning_rate", "steps", "temperature")),
             ("interest", ("learning_rate", "steps", "dropout")),
-            ("ranker", ("num_leaves", "learning_rate", "min_data_in_leaf")),
+            (
+                "ranker",
+                ("chance_leaves", "chance_learning_rate", "order_leaves", "order_learning_rate", "min_data_in_leaf"),
+            ),
             ("candidates", ("total", "buy_again", "category")),
         )
         for name in names

@@ -24,6 +24,7 @@ from training.config import TrainConfig
 from training.dataset import item_texts, select_catalogue, sequences
 from training.export import torch_interest_run
 from training.metrics import recall_at
+from training.newcomers import with_fair_newcomers
 from training.queries import Window, interests_of, open_window
 from training.recipes import laptop
 from training.towers import Foundation, Towers, fit_interest, fit_text, lay_foundation
@@ -49,7 +50,12 @@ def cold_start() -> list[Row]:
         "trained_on": mean_recall(window, cold, lambda shopper: seen.best(shopper, window.now_us)),
         "random_of_top_categories": mean_recall(window, cold, lambda shopper: _random(shopper, window, rng)),
     }
-    told = [Row(f"recall@{_K}_{name}", round(value, 5), "told", True) for name, value in recalls.items()]
+    places = {
+        "withheld": _places(window, cold, lambda shopper: unseen.best(shopper, window.now_us)),
+        "trained_on": _places(window, cold, lambda shopper: seen.best(shopper, window.now_us)),
+    }
+    told = [Row(f"share_of_places_{name}", round(value, 3), "told", True) for name, value in places.items()]
+    told += [Row(f"recall@{_K}_{name}", round(value, 5), "told", True) for name, value in recalls.items()]
     ratios = {name: recalls["withheld"] / max(value, 1e-9) for name, value in recalls.items()}
     return [
         *told,
@@ -84,6 +90,7 @@ class Trained:
         foundation = lay_foundation(item_texts(known), config)
         events = sequences(data, known, data.calendar.week_end(_CUTOFF_WEEK))
         towers = fit_interest(fit_text(foundation, events, config, _SEED), events, config, _SEED)
+        towers = with_fair_newcomers(towers, events, _SEED)
         vectors = np.empty((items.height, towers.vectors.shape[1]), dtype=np.float32)
         vectors[warm] = towers.vectors
         if cold.size:
@@ -113,6 +120,12 @@ def _upserted(foundation: Foundation, towers: Towers, items: pl.DataFrame) -> Fl
     with torch.inference_mode():
         adapted: Floats = towers.items.adapter(torch.from_numpy(vectors)).numpy()
     return adapted[texts.of_row]
+
+
+def _places(window: Window, cold: Rows, best: Callable[[Shopper], Rows]) -> float:
+    """Share of all lists' places that the withheld items take."""
+    known = [query.shopper for query in window.queries if query.shopper.is_known]
+    return float(np.mean([np.isin(best(shopper), cold).mean() for shopper in known]))
 
 
 def _random(shopper: Shopper, window: Window, rng: np.random.Generator) -> Rows:

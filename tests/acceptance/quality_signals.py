@@ -96,7 +96,7 @@ def values(
     bought = shop.events.filter((is_kept & ~is_late) | ((pl.col("event_type") == "purchase") & is_late))
     after = TimeSplit(replace(shop, events=bought), as_of, config.ranker.window_weeks)
     asked = ask(after, items, sequences_before(after, items, 0), towers, config, 0)
-    ranker = Ranker(fitted.model_texts["all"])
+    ranker = Ranker(fitted.trees["all"].model_text)
     return {
         query.user_id: ndcg_at(
             recommend(asked.model, ranker, query.shopper, interest, config.candidates, query.now_us).rows,

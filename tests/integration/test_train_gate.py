@@ -38,7 +38,7 @@ def tiny(encoder: str) -> TrainConfig:
             compress=True,
         ),
         interest=replace(recipe.interest, steps=4, refresh_steps=2, layers=1),
-        ranker=replace(recipe.ranker, window_weeks=1, max_trees=20),
+        ranker=replace(recipe.ranker, window_weeks=1, chance_trees=10, order_trees=10),
     )
 
 

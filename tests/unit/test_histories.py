@@ -190,3 +190,23 @@ def test_nothing_to_point_at_is_an_error_that_says_what_was_asked_for(
     words = rf"no event has a target \({config.targets}\) within {config.target_days} days"
     with pytest.raises(ValueError, match=words):
         HistorySampler(found, config)
+
+
+@unhurried
+@given(shoppers=_shoppers, seed=st.integers(0, 9))
+def test_what_a_shopper_had_up_to_an_event_is_known_but_for_the_target(shoppers: list[list[Event]], seed: int) -> None:
+    found = numbered(*shoppers)
+    try:
+        sampler = HistorySampler(found, CONFIG)
+    except ValueError:
+        assume(False)
+    batch = sampler.sample(2, np.random.default_rng(seed))
+    candidates = np.arange(ITEMS)
+    had = sampler.had(batch, candidates)
+    for number, place in np.ndindex(batch.targets.shape):
+        if batch.event_types[number, place] == 0:
+            continue
+        start = found.starts[batch.users[number]]
+        before = set(found.rows[start : batch.positions[number, place] + 1].tolist())
+        expected = [row in before and row != batch.targets[number, place] for row in candidates]
+        assert had[number, place].tolist() == expected

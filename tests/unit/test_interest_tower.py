@@ -140,3 +140,27 @@ def test_a_residual_is_added_and_dropped_only_in_training() -> None:
     added = (vectors.train()(rows) - text)[:, 0].round()
     assert set(added.tolist()) == {0.0, 1.0}
     assert (added == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_tower_that_begins_at_the_mean_gives_the_scaled_mean_of_real_events() -> None:
+    torch.manual_seed(0)
+    tower = InterestTower(InterestTowerConfig(interest_count=2)).eval()
+    tower.begin_at_mean(4.0)
+    vectors = torch.randn(1, 4, VECTOR_SIZE)
+    types, ages = torch.tensor([[0, 1, 2, 1]]), torch.tensor([[0.0, 9.0, 2.0, 0.0]])
+    with torch.inference_mode():
+        found = tower(vectors, types, ages)
+    expected = 4.0 * vectors[:, 1:].mean(dim=1, keepdim=True).expand(-1, 2, -1)
+    assert torch.cosine_similarity(found, expected, dim=-1).min() > 0.9
+    assert (found[0, 0] - found[0, 1]).abs().max() > 1e-3
+
+
+def test_items_begin_at_the_vectors_given_and_without_residual_at_what_the_text_explains() -> None:
+    text, wanted = torch.randn(2, 6, VECTOR_SIZE)
+    adapter = torch.randn(VECTOR_SIZE, VECTOR_SIZE)
+    vectors = ItemVectors(text, dropout=0.5)
+    vectors.begin_at(wanted, adapter)
+    torch.testing.assert_close(vectors.all(), wanted, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        vectors.residual.weight.zero_()
+    torch.testing.assert_close(vectors.all(), text @ adapter.T)

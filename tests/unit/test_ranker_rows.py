@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lightgbm import Booster
 
 from features import spec
 from features.clock import to_us
@@ -20,9 +21,9 @@ from services.ranking.ordering import (
 )
 from tests.shop import DAY_US
 from tests.tiny_shop import AS_OF, TinyShop, shoppers
-from training.config import Objective, RankerConfig, Task
+from training.config import RankerConfig, Task
 from training.queries import Query, Window
-from training.ranker import RankerRows, fit_ranker, joined, ranker_rows, tree_count
+from training.ranker import Growth, RankerRows, fit_ranker, joined, ranker_rows
 
 NOW_US = to_us(AS_OF)
 LIMITS = CandidateLimits(total=30, buy_again=10, category=8, per_category=2, popular=8)
@@ -232,21 +233,21 @@ def taught(seed: int, queries: int = 50, size: int = 8) -> RankerRows:
     return RankerRows(matrix, labels, np.full(queries, size, dtype=np.int64))
 
 
-OBJECTIVES: tuple[Objective, ...] = ("lambdarank", "rank_xendcg", "binary")
-FIT = RankerConfig(max_trees=20, early_stopping=5, min_data_in_leaf=10, num_leaves=7)
+FIT = RankerConfig(early_stopping=5, min_data_in_leaf=10, chance_leaves=7, order_leaves=7)
+MOST = Growth(chance=15, order=10)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_ranker_orders_by_what_the_labels_follow(objective: Objective) -> None:
-    ranker = Ranker(fit_ranker(taught(0, queries=200), None, FIT, objective, seed=0, trees=60))
+@pytest.mark.parametrize("growth", [Growth(50, 1), Growth(1, 50)])
+def test_the_ranker_orders_by_what_the_labels_follow(growth: Growth) -> None:
+    ranker = Ranker(fit_ranker(taught(0, queries=200), None, FIT, 0, growth).model_text)
     unseen = taught(1)
     scores = ranker.score(unseen.matrix)
     best = [float(unseen.labels[block][scores[block].argmax()]) for block in blocks(unseen)]
     assert np.mean(best) > 0.9
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_what_was_bought_is_put_before_what_was_only_looked_at(objective: Objective) -> None:
+@pytest.mark.parametrize("growth", [Growth(20, 1), Growth(1, 20)])
+def test_what_was_bought_is_put_before_what_was_only_looked_at(growth: Growth) -> None:
     bought, looked_at = NAMES.index("interest_score"), NAMES.index("history_score")
     rows = []
     for seed in (0, 1):
@@ -257,30 +258,39 @@ def test_what_was_bought_is_put_before_what_was_only_looked_at(objective: Object
         labels = np.tile(np.array([1.0, 0.05, 0, 0, 0, 0, 0, 0], np.float32), 400)
         labels *= rng.random(labels.size) < 0.5
         rows.append(RankerRows(matrix, labels, np.full(400, 8)))
-    scores = Ranker(fit_ranker(rows[0], None, FIT, objective, seed=0, trees=20)).score(rows[1].matrix).reshape(400, 8)
+    ranker = Ranker(fit_ranker(rows[0], None, FIT, 0, growth).model_text)
+    scores = ranker.score(rows[1].matrix).reshape(400, 8)
     first, second, *others = scores.mean(axis=0).tolist()
     assert first > second > max(others)
 
 
 def test_without_validation_it_grows_exactly_the_trees_asked_for() -> None:
-    assert tree_count(fit_ranker(taught(0), None, FIT, "lambdarank", seed=0, trees=7)) == 7
+    fitted = fit_ranker(taught(0), None, FIT, 0, MOST)
+    assert fitted.growth == MOST
+    assert Booster(model_str=fitted.model_text).num_trees() == 25
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_with_validation_it_stops_where_that_got_no_better(objective: Objective) -> None:
+def test_with_validation_it_stops_where_that_got_no_better() -> None:
     rng = np.random.default_rng(5)
     unlearnable = replace(taught(1), labels=rng.permutation(taught(1).labels))
-    assert tree_count(fit_ranker(taught(0), unlearnable, FIT, objective, seed=0, trees=20)) < 20
-    assert 0 < tree_count(fit_ranker(taught(0), taught(1), FIT, objective, seed=0, trees=20)) <= 20
+    stopped = fit_ranker(taught(0), unlearnable, FIT, 0, MOST).growth
+    assert 0 < stopped.chance < MOST.chance
+    assert 0 < stopped.order < MOST.order
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_same_seed_fits_the_same_text(objective: Objective) -> None:
+def test_trees_for_the_order_go_on_from_those_for_the_chance() -> None:
+    chance = fit_ranker(taught(0), None, FIT, 0, Growth(15, 1)).model_text
+    both = fit_ranker(taught(0), None, FIT, 0, MOST).model_text
+    first = slice(chance.index("Tree=0"), chance.index("Tree=15"))
+    assert both[both.index("Tree=0") : both.index("Tree=15")] == chance[first]
+
+
+def test_the_same_seed_fits_the_same_text() -> None:
     """LightGBM's bagging by query once gave another model on every run, because it had two threads."""
     rows = taught(0, queries=300, size=20)
-    first, *again = [fit_ranker(rows, None, FIT, objective, seed=1, trees=10) for _ in range(4)]
+    first, *again = [fit_ranker(rows, None, FIT, 1, MOST) for _ in range(4)]
     assert again == [first] * 3
-    assert fit_ranker(rows, None, FIT, objective, seed=2, trees=10) != first
+    assert fit_ranker(rows, None, FIT, 2, MOST) != first
 
 
 def test_joined_rows_keep_every_windows_groups_in_order() -> None:

@@ -47,7 +47,7 @@ def config(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TrainConf
         catalogue=replace(recipe.catalogue, min_shoppers=1),
         text=replace(recipe.text, encoder=encoder, trained_layers=1, steps=2, batch_size=16),
         interest=replace(recipe.interest, steps=2, batch_size=8, layers=1),
-        ranker=replace(recipe.ranker, windows=2, max_trees=5),
+        ranker=replace(recipe.ranker, windows=2, chance_trees=3, order_trees=3),
     )
 
 
@@ -93,7 +93,7 @@ def corrupted(data: Dataset, since: datetime) -> Dataset:
 def same(one: FittedRanker, other: FittedRanker) -> bool:
     """Whether two runs came to the same rankers and vectors, bit by bit."""
     vectors = one.towers.vectors.tobytes() == other.towers.vectors.tobytes()
-    return vectors and one.model_texts == other.model_texts and one.validation == other.validation
+    return vectors and one.trees == other.trees and one.validation == other.validation
 
 
 def test_nothing_at_or_after_the_cutoff_moves_a_bit_of_what_was_learned(
@@ -110,9 +110,9 @@ def test_what_happened_in_the_newest_window_moves_the_rankers_but_not_the_towers
     before, after = run(data, everything, cutoff), run(corrupted(data, since), everything, cutoff)
     assert after.towers.text.row_vectors.tobytes() == before.towers.text.row_vectors.tobytes()
     assert after.towers.vectors.tobytes() == before.towers.vectors.tobytes()
-    assert set(after.model_texts) == {"all", "new"}
-    for task, text in after.model_texts.items():
-        assert text != before.model_texts[task]
+    assert set(after.trees) == {"all", "new"}
+    for task, fitted in after.trees.items():
+        assert fitted.model_text != before.trees[task].model_text
 
 
 def test_what_happened_in_the_oldest_window_moves_the_towers_of_newer_ones_but_not_the_text(
@@ -166,14 +166,14 @@ def test_the_same_seed_learns_the_same_rankers_and_vectors_and_another_seed_othe
 ) -> None:
     assert same(run(data, config, cutoff), outcome)
     other = run(data, config, cutoff, seed=1)
-    assert other.model_texts["all"] != outcome.model_texts["all"]
+    assert other.trees["all"] != outcome.trees["all"]
     assert other.towers.vectors.tobytes() != outcome.towers.vectors.tobytes()
 
 
 def test_a_recipe_with_one_task_has_one_ranker_for_both(data: Dataset, config: TrainConfig, cutoff: datetime) -> None:
     only_new = replace(config, ranker=replace(config.ranker, tasks=("new",)))
-    texts = run(data, only_new, cutoff).model_texts
-    assert texts["all"] == texts["new"]
+    trees = run(data, only_new, cutoff).trees
+    assert trees["all"] == trees["new"]
 
 
 def test_one_window_alone_is_refused() -> None:
@@ -191,4 +191,4 @@ def test_the_probe_is_measured_beside_the_baselines_on_the_same_shoppers(outcome
             recall = metrics["recall@20"]
             assert isinstance(recall, float)
             assert 0 <= recall <= 1
-    assert min(outcome.trees.values()) >= 1
+    assert min(min(fitted.growth.chance, fitted.growth.order) for fitted in outcome.trees.values()) >= 1

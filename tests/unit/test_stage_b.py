@@ -49,7 +49,7 @@ def next_item(tower: InterestTower, items: ItemVectors, rows: list[int]) -> int:
     """What is thought to come after purchases of these rows, one a day."""
     vectors = items.eval().all()
     history = vectors[torch.tensor([rows])]
-    types = torch.arange(1, len(rows) + 1)[None] % 5 + 1
+    types = torch.ones(1, len(rows), dtype=torch.int64)
     ages = torch.arange(len(rows) - 1, -1, -1.0)[None]
     with torch.inference_mode():
         interests = tower.eval()(history, types, ages)[0].numpy()
@@ -59,14 +59,14 @@ def next_item(tower: InterestTower, items: ItemVectors, rows: list[int]) -> int:
 def one_type(found: Sequences) -> Sequences:
     """All purchases, all alike."""
     size = found.rows.size
-    return replace(found, event_types=np.arange(size) % 5 + 1, weights=np.ones(size))
+    return replace(found, event_types=np.ones(size, np.int64), weights=np.ones(size))
 
 
 def test_what_follows_two_events_is_learned_and_the_loss_falls() -> None:
-    config = replace(CONFIG, steps=100, interest_count=2, learning_rate=4e-3, residual_learning_rate=1e-2)
+    config = replace(CONFIG, steps=200, interest_count=2, learning_rate=4e-3, residual_learning_rate=1e-2)
     tower, items = towers(config)
     losses = fit_interest_tower(tower, items, one_type(turns()), config, np.random.default_rng(0))
-    assert len(losses) == 100
+    assert len(losses) == 200
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
     right = [next_item(tower, items, rows[:6]) == rows[6] for rows in TURNS]
     assert sum(right) >= 9
@@ -171,3 +171,31 @@ def test_item_vectors_are_rounded_as_the_bundle_stores_them() -> None:
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, found.astype(np.float16).astype(np.float32))
     np.testing.assert_allclose(found, items.all().detach().numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_first_engagements_are_told_from_items_not_had_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Spy(HistorySampler):
+        def had(self, batch: HistoryBatch, candidates: np.ndarray) -> np.ndarray:
+            asked.append("had")
+            return super().had(batch, candidates)
+
+    monkeypatch.setattr(stage_b, "HistorySampler", Spy)
+    for targets, times in (("all", 0), ("first", 1)):
+        config = replace(CONFIG, steps=1, targets=targets)  # type: ignore[arg-type]
+        fit_interest_tower(*towers(config), one_type(turns()), config, np.random.default_rng(0))
+        assert asked == ["had"] * times
+
+
+def test_an_item_had_before_takes_no_part_in_the_loss() -> None:
+    tower, items = towers(CONFIG)
+    batch = HistorySampler(one_type(turns()), CONFIG).sample(3, np.random.default_rng(0))
+    rows, log_q = torch.arange(ITEMS), torch.zeros(ITEMS)
+    had = np.zeros((*batch.targets.shape, ITEMS), dtype=bool)
+    had[..., 0] = batch.targets != 0
+    without = torch.arange(1, ITEMS)
+    batch = replace(batch, targets=np.where(batch.targets == 0, -1, batch.targets))
+    masked = stage_b._interest_loss(tower, items, batch, rows, log_q, had)
+    left_out = stage_b._interest_loss(tower, items, batch, without, log_q[without])
+    assert float(masked.detach()) == pytest.approx(float(left_out.detach()), rel=1e-5)

@@ -45,7 +45,9 @@ def groceries() -> Dataset:
     return dataset(events(*happened), catalogue)
 
 
-def config_of(encoder: str, text_steps: int = 0, interest_steps: int = 0) -> TrainConfig:
+def config_of(
+    encoder: str, text_steps: int = 0, interest_steps: int = 0, start: Literal["factors", "text"] = "factors"
+) -> TrainConfig:
     """A run of a few steps."""
     return TrainConfig(
         text=TextTowerConfig(
@@ -55,7 +57,9 @@ def config_of(encoder: str, text_steps: int = 0, interest_steps: int = 0) -> Tra
             batch_size=16,
             company=CompanyConfig(steps=text_steps, batch_size=16, uniform_negatives=8, temperature=0.2),
         ),
-        interest=InterestTowerConfig(layers=1, steps=interest_steps, batch_size=8, uniform_negatives=8, targets="all"),
+        interest=InterestTowerConfig(
+            start=start, layers=1, steps=interest_steps, batch_size=8, uniform_negatives=8, targets="all"
+        ),
     )
 
 
@@ -85,10 +89,23 @@ def test_without_a_step_the_text_tower_is_the_zero_shot_encoder_compressed(encod
 
 
 def test_without_a_step_items_are_their_texts_rounded_to_half_precision(encoder: str, groceries: Dataset) -> None:
-    config = config_of(encoder)
+    config = config_of(encoder, start="text")
     towers = fitted(groceries, foundation_of(groceries, config), config)
     np.testing.assert_array_equal(towers.vectors, towers.text.row_vectors.astype(np.float16).astype(np.float32))
     assert towers.vectors.dtype == np.float32
+
+
+def test_items_begin_at_the_factors_and_interests_at_their_mean(encoder: str, groceries: Dataset) -> None:
+    config = config_of(encoder)
+    towers = fitted(groceries, foundation_of(groceries, config), config)
+    cow, oat, rye, tea = towers.vectors / np.linalg.norm(towers.vectors, axis=1, keepdims=True)
+    assert min(cow @ tea, oat @ rye) > 0.9
+    assert abs(cow @ oat) < 0.1
+    history = torch.from_numpy(towers.vectors[[1, 1]])[None]
+    with torch.inference_mode():
+        interest = towers.interest(history, torch.full((1, 2), spec.EVENT_CODES["purchase"]), torch.zeros(1, 2))
+    scores = towers.vectors @ interest[0, 0].numpy()
+    assert scores[[1, 2]].min() > scores[[0, 3]].max() + 0.5
 
 
 def test_fitting_is_in_torchs_deterministic_mode_and_leaves_it_as_it_was(

@@ -31,13 +31,13 @@ def folds(count: int) -> list[Fold]:
 
 def leaves(config: TrainConfig, _: Fold) -> float:
     """The more leaves the better."""
-    return config.ranker.num_leaves / 127
+    return config.ranker.chance_leaves / 127
 
 
 def test_the_first_trial_is_the_recipe_itself(tmp_path: Path) -> None:
     study = tune.tune(leaves, folds(1), BASE, tmp_path / "s.db", trials=1, timeout_seconds=None, seed=0)
     assert study.trials[0].params == recipe_as_is(BASE)
-    assert study.best_value == BASE.ranker.num_leaves / 127
+    assert study.best_value == BASE.ranker.chance_leaves / 127
     assert suggest(optuna.trial.FixedTrial(recipe_as_is(BASE)), BASE) == BASE  # type: ignore[arg-type]
 
 
@@ -77,12 +77,12 @@ def test_no_trial_starts_after_the_time_is_up(tmp_path: Path) -> None:
 
 
 def test_what_was_found_is_a_recipe_that_python_reads_back() -> None:
-    best = replace(BASE, ranker=replace(BASE.ranker, num_leaves=63), interest=replace(BASE.interest, dropout=0.25))
+    best = replace(BASE, ranker=replace(BASE.ranker, chance_leaves=63), interest=replace(BASE.interest, dropout=0.25))
     text = as_recipe(best, BASE, "small", "small, tuned.")
     names = {"replace": replace, "small": small, "TrainConfig": TrainConfig}
     exec(text, names)  # noqa: S102 - our own text
     assert names["tuned"]() == best  # type: ignore[operator]
-    assert "num_leaves=63" in text
+    assert "chance_leaves=63" in text
     assert "text=" not in text
 
 
@@ -100,7 +100,7 @@ def test_two_real_trials_on_a_synthetic_shop(
         BASE,
         text=replace(BASE.text, encoder=encoder, trained_layers=1, steps=1, batch_size=8, company=company),
         interest=replace(BASE.interest, steps=1, batch_size=4, layers=1),
-        ranker=replace(BASE.ranker, max_trees=3),
+        ranker=replace(BASE.ranker, chance_trees=2, order_trees=2),
     )
     monkeypatch.setattr(tune, "RECIPES", {"laptop": lambda: tiny})
     common = ["--storage", str(tmp_path), "--cache", str(tmp_path / "data"), "--folds", "1", "--study", "s"]
