@@ -105,6 +105,9 @@ class TextTowerConfig:
     company: CompanyConfig = field(default_factory=CompanyConfig)
     popularity: float = 1.0
     """Company: a text counts as (1 + event weight of its items) ** popularity in what the tower learns."""
+    held_out: float = 0.05
+    """Company: share of the texts that are not taught, so that what an unseen text is worth can be measured
+    (training.newcomers)."""
     unlabelled_steps: int = 0
     """Steps on the catalogue's texts alone, before stage A: for a shop with little data."""
     refit: bool = False

@@ -41,16 +41,15 @@ def item_factors(sequences: Sequences, shrinkage: float) -> Floats:
     return vectors
 
 
-def text_map(text_vectors: Floats, vectors: Floats, counts: np.ndarray) -> Floats:
-    """The linear map float32 [D, D] that takes text vectors to `vectors`, fitted with every item counting by its
-    events.
+def text_map(text_vectors: Floats, vectors: Floats, weights: np.ndarray) -> Floats:
+    """The linear map float32 [D, D] that takes text vectors nearest to `vectors` (weighted ridge regression).
 
     Args:
         text_vectors: float32 [N, D].
         vectors: float32 [N, D].
-        counts: float64 [N].
+        weights: float64 [N], how much each item counts.
     """
-    weighted = text_vectors.astype(np.float64) * (1.0 + counts)[:, None]
+    weighted = text_vectors.astype(np.float64) * weights[:, None]
     gram = weighted.T @ text_vectors
     gram[np.diag_indices_from(gram)] += 1e-3 * np.trace(gram) / len(gram)
     found: Floats = np.linalg.solve(gram, weighted.T @ vectors).T.astype(np.float32)

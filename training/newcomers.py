@@ -1,10 +1,10 @@
 """How long the vectors of items without history are, so that they get their share of the lists and no more.
 
 What a text explains of an item's vector is short: it is an expectation, and next to vectors with events behind them an
-expectation never leads a list. Made long enough, it leads every list. Between the two lies the length at which a tenth
-of the catalogue, stripped of what its events taught, takes as many places as with it: that is what an item that
-training has not seen gets. The factor goes into the adapter, and so into the exported text tower; items with events
-keep their vectors.
+expectation never leads a list. Made long enough, it leads every list. Between the two lies the length at which the
+items whose texts stage A held out, stripped of what their events taught, take as many places as with it: that is what
+an item that training has not seen gets. The factor goes into the adapter, and so into the exported text tower; items
+with events keep their vectors.
 """
 
 import copy
@@ -19,7 +19,6 @@ from training.dataset import Ints, Sequences
 from training.stage_b import all_item_vectors
 from training.towers import Towers
 
-_SHARE = 0.1
 _SHOPPERS = 300
 _K = 20
 """Places of a list."""
@@ -32,11 +31,12 @@ def with_fair_newcomers(towers: Towers, sequences: Sequences, seed: int) -> Towe
     Args:
         towers: Left as they are.
         sequences: What shoppers did: whose lists are looked at, and which items have events.
-        seed: Which shoppers and which items are looked at.
+        seed: Which shoppers are looked at.
     """
-    rng = np.random.default_rng(seed)
-    known = np.flatnonzero(sequences.counts > 0)
-    stripped = np.sort(rng.permutation(known)[: max(round(_SHARE * known.size), 1)])
+    known, rng = np.flatnonzero(sequences.counts > 0), np.random.default_rng(seed)
+    stripped = np.intersect1d(towers.text.held_out, known)
+    if not stripped.size:
+        return towers
     with torch.inference_mode():
         explained = towers.items.adapter(towers.items.text_vectors).numpy()
         interests = towers.interest(*_latest(sequences, towers.vectors, rng)).numpy()

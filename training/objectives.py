@@ -23,12 +23,15 @@ _NEIGHBOURS = 64
 """Nearest texts of an anchor from which its hard negatives are drawn."""
 
 
-def text_weights(texts: Texts, counts: np.ndarray, exponent: float) -> Tensor:
-    """How much every distinct text counts, float32 [S], mean 1: (1 + event weight of its items) ** exponent.
+def text_weights(texts: Texts, counts: np.ndarray, exponent: float, held_out: np.ndarray | None = None) -> Tensor:
+    """How much every distinct text counts, float32 [S], mean 1: (1 + event weight of its items) ** exponent; 0 for the
+    texts where bool [S] `held_out` says so.
 
     Recommendations are of what is often engaged with: a tower that errs on the rest alike loses less.
     """
     weights = (1.0 + np.bincount(texts.of_row, counts, len(texts.distinct))) ** exponent
+    if held_out is not None:
+        weights[held_out] = 0.0
     return torch.from_numpy(weights / weights.mean()).float()
 
 
@@ -60,10 +63,10 @@ def taught_loss(
     size = config.batch_size
     share = processes.share(size)
     root = weights.double().sqrt().numpy()
-    chance = root / root.sum()
+    chance, taught_count = root / root.sum(), int(np.count_nonzero(root))
 
     def loss(_: int) -> Tensor:
-        which = rng.choice(len(taught), size, replace=size > len(taught), p=chance)
+        which = rng.choice(len(taught), size, replace=size > taught_count, p=chance)
         with processes.autocast(config.precision):
             own = encoded_texts(tower, activations, torch.from_numpy(which[share]))
         vectors = processes.gathered(own)

@@ -10,6 +10,7 @@ deterministic kernels. In several processes each encodes its share of every batc
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from training.activations import FrozenActivations, pooled_catalogue, principal_projection, set_projection
@@ -34,6 +35,7 @@ def fit_text_tower(
     around: Surroundings | None = None,
     impressions: Impressions | None = None,
     pooled: Tensor | None = None,
+    held_out: npt.NDArray[np.bool_] | None = None,
 ) -> list[float]:
     """Adapt `tower` in place; adapters are merged into it at the end.
 
@@ -47,6 +49,7 @@ def fit_text_tower(
         around: Processes, tracker and checkpoints; None: one process, nothing kept.
         impressions: What was shown and let be, as hard negatives.
         pooled: float32 [texts, H], what the tower makes of the texts before any step, where that is known already.
+        held_out: bool [texts], which texts are not taught (`company` only).
 
     Returns:
         The loss of every step that went through the encoder.
@@ -65,7 +68,7 @@ def fit_text_tower(
         if config.objective == "company":
             pooled = pooled_catalogue(tower, activations) if pooled is None else pooled
             taught = fit_company(pooled, texts, sequences, config.company, rng, around.part("company"), impressions)
-            weights = text_weights(texts, sequences.counts, config.popularity)
+            weights = text_weights(texts, sequences.counts, config.popularity, held_out)
             set_projection(tower, *ridge_projection(pooled, taught, weights))
             loss = taught_loss(tower, activations, taught, weights, config, rng, around.processes)
         else:

@@ -4,13 +4,14 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from features.encode import Floats
+from features.vocab import Rows
 from training.activations import (
     FrozenActivations,
     pooled_catalogue,
@@ -55,6 +56,8 @@ class FittedText:
     """float32 [N, D], the text vector of every item row."""
     losses: Sequence[float] = ()
     """Of every step of stage A that went through the encoder."""
+    held_out: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    """int32 [n], item rows whose texts were not taught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +98,27 @@ def fit_text(
         around: Processes, tracker and checkpoints; None: one process, nothing kept.
         impressions: What was shown and let be, as hard negatives.
     """
-    tower = copy.deepcopy(foundation.tower)
+    tower, texts = copy.deepcopy(foundation.tower), foundation.texts
+    held_out = np.zeros(len(texts.distinct), dtype=bool)
+    if config.text.objective == "company":
+        count = int(config.text.held_out * held_out.size)
+        held_out[np.random.default_rng(seed).permutation(held_out.size)[:count]] = True
     with _repeatable(seed) as rng:
         losses = fit_text_tower(
             tower,
             foundation.activations,
-            foundation.texts,
+            texts,
             sequences,
             config.text,
             rng,
             around,
             impressions,
             foundation.pooled,
+            held_out,
         )
     log.info("stage A: loss %s", ends(losses))
-    vectors = text_vectors(tower, foundation.activations)[foundation.texts.of_row]
-    return FittedText(tower, vectors, losses)
+    vectors = text_vectors(tower, foundation.activations)[texts.of_row]
+    return FittedText(tower, vectors, losses, np.flatnonzero(held_out[texts.of_row]).astype(np.int32))
 
 
 def fit_interest(
@@ -136,7 +144,7 @@ def fit_interest(
         items = ItemVectors(torch.from_numpy(text.row_vectors), settings.residual_dropout)
         interest = InterestTower(settings)
         if start is None and settings.start == "factors":
-            _begin_at_factors(interest, items, sequences, settings.shrinkage)
+            _begin_at_factors(interest, items, text, sequences, settings.shrinkage)
         if start is not None:
             settings = replace(settings, steps=settings.refresh_steps)
             interest.load_state_dict(start.interest.state_dict())
@@ -147,10 +155,12 @@ def fit_interest(
     return Towers(text, interest, items, all_item_vectors(items))
 
 
-def _begin_at_factors(interest: InterestTower, items: ItemVectors, sequences: Sequences, shrinkage: float) -> None:
-    factors = item_factors(sequences, shrinkage)
-    adapter = text_map(items.text_vectors.numpy(), factors, sequences.counts)
-    items.begin_at(torch.from_numpy(factors), torch.from_numpy(adapter))
+def _begin_at_factors(
+    interest: InterestTower, items: ItemVectors, text: FittedText, sequences: Sequences, shrinkage: float
+) -> None:
+    factors, weights = item_factors(sequences, shrinkage), 1.0 + sequences.counts
+    weights[text.held_out] = 0.0
+    items.begin_at(torch.from_numpy(factors), torch.from_numpy(text_map(text.row_vectors, factors, weights)))
     interest.begin_at_mean(_SHARPNESS)
 
 

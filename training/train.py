@@ -119,7 +119,7 @@ def train_on(parent: Bundle, data: Dataset, as_of: datetime, seed: int, folders:
         start, tokens = load_start(parent, folders.checkpoints, items, config)
     with timings.stage("towers on everything"):
         everything = sequences(data, items, as_of)
-        towers = with_fair_newcomers(fit_interest(start.text, everything, config, seed, start), everything, seed)
+        towers = fit_interest(start.text, everything, config, seed, start)
     carried = {"parent": parent.version, "trees": parent.manifest["trees"], "protocol": "time"}
     facts = manifest_facts(data, config, as_of, seed, items, timings) | carried
     with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):

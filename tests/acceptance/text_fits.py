@@ -21,9 +21,9 @@ from training.towers import Foundation, fit_text, lay_foundation
 STORE = Path("build/accept/quality")
 
 CONFIGS: dict[str, TextTowerConfig] = {
-    "complete_journey": TextTowerConfig(steps=300, company=CompanyConfig(steps=400)),
+    "complete_journey": TextTowerConfig(held_out=0.0, steps=300, company=CompanyConfig(steps=400)),
     "amazon_beauty": TextTowerConfig(
-        steps=380, company=CompanyConfig(steps=300, batch_size=512, targets=1, cut="event")
+        held_out=0.0, steps=380, company=CompanyConfig(steps=300, batch_size=512, targets=1, cut="event")
     ),
 }
 """Shop → settings, found on validation (weeks 46-49; the next to last review)."""

@@ -64,16 +64,16 @@ def test_a_linear_map_of_texts_is_found_again() -> None:
     rng = np.random.default_rng(0)
     texts = rng.standard_normal((2000, VECTOR_SIZE)).astype(np.float32)
     matrix = rng.standard_normal((VECTOR_SIZE, VECTOR_SIZE)).astype(np.float32)
-    found = text_map(texts, texts @ matrix.T, np.zeros(2000))
+    found = text_map(texts, texts @ matrix.T, np.ones(2000))
     np.testing.assert_allclose(found, matrix, atol=0.02)
 
 
-def test_items_count_by_their_events_in_the_map() -> None:
+def test_items_count_by_their_weights_in_the_map() -> None:
     text = np.zeros((2, VECTOR_SIZE), np.float32)
     text[:, 0] = 1.0
     vectors = np.zeros((2, VECTOR_SIZE), np.float32)
     vectors[:, 1] = (1.0, -1.0)
-    found = text_map(text, vectors, np.array([98.0, 0.0]))
+    found = text_map(text, vectors, np.array([99.0, 1.0]))
     assert found[1, 0] == pytest.approx(0.98, abs=0.01)
 
 

@@ -52,10 +52,13 @@ def test_items_with_events_keep_their_vectors_and_others_get_their_texts_at_the_
     with torch.no_grad():
         items.residual.weight[:4] = torch.randn(4, VECTOR_SIZE)
     interest = InterestTower(InterestTowerConfig(layers=1)).eval()
-    towers = Towers(FittedText(torch.nn.Identity(), text), interest, items, all_item_vectors(items))  # type: ignore[arg-type]
+    read = FittedText(torch.nn.Identity(), text, held_out=np.array([1, 3], dtype=np.int32))  # type: ignore[arg-type]
+    towers = Towers(read, interest, items, all_item_vectors(items))
     fair = with_fair_newcomers(towers, events, seed=0)
     np.testing.assert_allclose(fair.vectors[:4], towers.vectors[:4], atol=2e-3)
     factor = fair.items.adapter.weight[0, 0].item()
     assert factor != 1.0
     np.testing.assert_allclose(fair.vectors[4], factor * towers.vectors[4], rtol=2e-3, atol=2e-3)
     assert towers.items.adapter.weight[0, 0].item() == 1.0
+    taught = replace(towers, text=replace(read, held_out=np.empty(0, dtype=np.int32)))
+    assert with_fair_newcomers(taught, events, seed=0) is taught

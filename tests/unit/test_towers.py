@@ -13,8 +13,11 @@ from features import spec
 from features.schema import Dataset
 from tests.shop import dataset, day, event, events, item, items
 from tests.tiny_encoder import write_tiny_encoder
+from training import objectives
+from training.activations import FrozenActivations
 from training.config import CompanyConfig, InterestTowerConfig, TextTowerConfig, TrainConfig
 from training.dataset import item_texts, sequences
+from training.text_tower import TextTower
 from training.towers import Foundation, Towers, ends, fit_interest, fit_text, lay_foundation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -204,3 +207,21 @@ def test_a_loss_curve_is_told_by_its_ends(losses: list[float], words: str) -> No
 def test_a_setting_out_of_range_is_named(make: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_held_out_texts_are_not_taught(encoder: str, groceries: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = config_of(encoder, text_steps=2)
+    config = replace(plain, text=replace(plain.text, held_out=0.25))
+    read: set[int] = set()
+    encoded = objectives.encoded_texts
+
+    def watched(tower: TextTower, activations: FrozenActivations, which: torch.Tensor) -> torch.Tensor:
+        read.update(which.tolist())
+        return encoded(tower, activations, which)
+
+    monkeypatch.setattr(objectives, "encoded_texts", watched)
+    everything = sequences(groceries, groceries.items, day(100))
+    found = fit_text(foundation_of(groceries, config), everything, config, seed=0)
+    assert found.held_out.size == 1
+    assert read == {0, 1, 2, 3} - set(found.held_out.tolist())
+    assert fit_text(foundation_of(groceries, plain), everything, plain, seed=0).held_out.size == 0
