@@ -92,7 +92,7 @@ def train(
         else:
             towers = fit_interest(ranker.towers.text, everything, config, seed, ranker.towers, last)
         towers = with_fair_newcomers(towers, everything, seed)
-    trees = {task: fitted.growth for task, fitted in ranker.trees.items()}
+    trees = {task: dataclasses.asdict(fitted.growth) for task, fitted in ranker.trees.items()}
     learned = {"trees": trees, "protocol": protocol, "validation": ranker.validation}
     facts = manifest_facts(data, config, as_of, seed, items, timings) | learned
     with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):
