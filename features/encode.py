@@ -104,6 +104,8 @@ class Shopper:
     repeat_counts: Floats
     repeat_weights: Floats
     repeat_last_us: Ints
+    repeat_purchase_us: Ints
+    """Last purchase; 0 where there was none."""
     repeat_gap_days: Floats
     leaf_affinity: Floats
     """float32 [leaves], share of the shopper's weight."""
@@ -146,6 +148,7 @@ def resolve(row: Mapping[str, Any] | None, items: ItemColumns) -> Shopper:
         repeat_counts=np.asarray(values["repeat_counts"], dtype=np.float32)[in_repeats],
         repeat_weights=np.asarray(values["repeat_weights"], dtype=np.float32)[in_repeats],
         repeat_last_us=np.asarray(values["repeat_last_us"], dtype=np.int64)[in_repeats],
+        repeat_purchase_us=np.asarray(values["repeat_purchase_us"], dtype=np.int64)[in_repeats],
         repeat_gap_days=np.asarray(values["repeat_gap_days"], dtype=np.float32)[in_repeats],
         leaf_affinity=_dense(items.leaves, values["leaf_names"], values["leaf_weights"]),
         category_affinity=_dense(items.categories, values["category_names"], values["category_weights"]),

@@ -80,6 +80,7 @@ USER_FEATURES = (
     _user("repeat_counts", "list[float32]", "days with an event, as repeat_item_ids"),
     _user("repeat_weights", "list[float32]", "decayed event weight at last_event_us, as repeat_item_ids"),
     _user("repeat_last_us", "list[int64]", "microseconds since 1970, UTC, as repeat_item_ids"),
+    _user("repeat_purchase_us", "list[int64]", "microseconds since 1970, UTC; 0 if never bought, as repeat_item_ids"),
     _user("repeat_gap_days", "list[float32]", "days, mean between events; -1 after one event, as repeat_item_ids"),
     _user("leaf_names", "list[string]", "category paths, heaviest first"),
     _user("leaf_weights", "list[float32]", "share of decayed event weight, 0 to 1, as leaf_names"),

@@ -170,6 +170,7 @@ def random_row(rng: np.random.Generator, count: int) -> Values:
         "repeat_counts": rng.integers(1, 9, len(had)).astype(float).tolist(),
         "repeat_weights": np.sort(rng.gamma(1.0, size=len(had)))[::-1].tolist(),
         "repeat_last_us": rng.permutation(times(len(had))).tolist(),
+        "repeat_purchase_us": rng.permutation(times(len(had))).tolist(),
         "repeat_gap_days": rng.choice([-1.0, 0.5, 3.0, 40.0], len(had)).tolist(),
         "leaf_names": leaves,
         "leaf_weights": rng.dirichlet(np.ones(len(leaves))).tolist(),

@@ -24,7 +24,7 @@ from features.offline import polars_type
 from features.schema import ITEMS
 from features.transforms import category_name
 from services.common.towers import VECTOR_WIDTH, TowerModels
-from services.ranking.ordering import CandidateLimits, ItemToItem, OrderingModel, Ranker, Rankers, popular_rows
+from services.ranking.ordering import CandidateLimits, Facets, ItemToItem, OrderingModel, Ranker, Rankers, popular_rows
 from services.ranking.release import Release
 from services.retrieval.index import build_index
 from tests.tiny_bundle import write_tiny_towers
@@ -66,7 +66,8 @@ class TinyShop:
         """What `open_model` makes of the shop's bundle."""
         columns = item_columns(self.items, self.features, AS_OF)
         index = build_index(self.vectors)
-        return OrderingModel.assemble(columns, self.vectors, index, self.item_to_item, popular_rows(columns))
+        popular = popular_rows(columns)
+        return OrderingModel.assemble(columns, self.vectors, index, self.item_to_item, popular, Facets.of(self.items))
 
     def release(self) -> Release:
         """What `open_release` makes of the shop's bundle."""
@@ -109,9 +110,10 @@ def _item(row: int, category: list[str]) -> dict[str, Any]:
         "title": f"{category[1]} {category[0]} {row}",
         "description": "",
         "category": category,
+        "brand": f"brand-{row % 3}",
         "price": 1.0 + row % 7,
-        "attributes": [],
-        "in_stock": True,
+        "attributes": [{"key": "size", "value": "small" if row % 2 else "large"}],
+        "in_stock": row % 5 != 0,
         "sensitive": False,
     }
 
@@ -170,6 +172,7 @@ def _shopper(number: int, item_ids: list[str], leaves: list[str], rng: np.random
     events = min(3 * size, spec.HISTORY_LENGTH)
     preferred = rng.permutation(leaves)[: min(size, len(leaves))].tolist()
     as_of_us = to_us(AS_OF)
+    last = (as_of_us - rng.integers(1, 200 * _DAY_US, len(had))).tolist()
     return {
         "user_id": f"user-{number}",
         "last_event_us": as_of_us - int(rng.integers(1, 20 * _DAY_US)),
@@ -185,7 +188,8 @@ def _shopper(number: int, item_ids: list[str], leaves: list[str], rng: np.random
         "repeat_item_ids": had,
         "repeat_counts": rng.integers(1, 9, len(had)).astype(float).tolist(),
         "repeat_weights": np.sort(rng.gamma(1.0, 1.0, len(had)))[::-1].tolist(),
-        "repeat_last_us": (as_of_us - rng.integers(1, 200 * _DAY_US, len(had))).tolist(),
+        "repeat_last_us": last,
+        "repeat_purchase_us": [when * (place % 3 > 0) for place, when in enumerate(last)],
         "repeat_gap_days": rng.uniform(-1.0, 30.0, len(had)).tolist(),
         "leaf_names": preferred,
         "leaf_weights": np.sort(rng.dirichlet(np.ones(len(preferred))))[::-1].tolist() if preferred else [],

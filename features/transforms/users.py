@@ -84,6 +84,7 @@ def _pairs(joined: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
             pl.col("weight").max(),
             pl.col("leaf", "category_2").first(),
             time_us=microseconds("event_time").max(),
+            purchase_us=microseconds("event_time").filter(pl.col("event_type") == "purchase").max(),
         )
         .join(last, on="user_id", how="left", maintain_order="left")
         .with_columns(
@@ -98,6 +99,7 @@ def _pairs(joined: pl.DataFrame, last: pl.DataFrame) -> pl.DataFrame:
             weight=pl.col("decayed").sum(),
             first_us=pl.col("time_us").min(),
             last_us=pl.col("time_us").max(),
+            purchase_us=pl.col("purchase_us").max().fill_null(0),
         )
         .with_columns(gap_days=mean_gap_days())
         .sort("user_id", "weight", "item_id", descending=[False, True, False])
@@ -111,6 +113,7 @@ def _repeats(pairs: pl.DataFrame) -> pl.DataFrame:
         repeat_counts=pl.col("count").head(n),
         repeat_weights=pl.col("weight").head(n),
         repeat_last_us=pl.col("last_us").head(n),
+        repeat_purchase_us=pl.col("purchase_us").head(n),
         repeat_gap_days=pl.col("gap_days").head(n),
     )
 

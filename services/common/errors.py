@@ -36,6 +36,11 @@ class _FieldError(AisleError):
         self.field = field
         self.description = description
 
+    def move_below(self, prefix: str) -> None:
+        """The field turns out to be one of a message within the request, whose path starts with `prefix`."""
+        self.field = f"{prefix}{self.field}"
+        self.args = (f"{self.field}: {self.description}",)
+
     def details(self) -> list[message.Message]:
         violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.description)
         return [error_details_pb2.BadRequest(field_violations=[violation])]

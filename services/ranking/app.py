@@ -2,30 +2,33 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc.aio
 import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
 from aisle.v1 import recommendation_service_pb2_grpc as stubs
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from features.vocab import Rows
 from services.common.errors import InvalidField, NotServed
 from services.common.limits import DEFAULT_TENANT, PAGE_SIZE_DEFAULT
 from services.common.server import Register
-from services.common.telemetry import LATENCY_BUCKETS
 from services.common.validation import check, refuse_unserved
-from services.ranking.ordering import RankedList
-from services.ranking.pipeline import Pipeline, Trace
+from services.ranking.batches import parts_of
+from services.ranking.metrics import RankingMetrics
+from services.ranking.once import ScorerOnce, UsersOnce
+from services.ranking.ordering import NO_ROWS, RankedList, popular
+from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
+from services.ranking.placements import check_placement, fill_placement
 from services.ranking.replies import rank_response, recommend_response
+from services.ranking.selecting import Selected, check_filter, known_rows, select
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
 UNSERVED_RECOMMEND = (
     "page_token",
-    "filter",
     "diversity_level",
     "price_rerank_level",
     "promotions",
@@ -35,7 +38,6 @@ UNSERVED_RECOMMEND = (
 )
 UNSERVED_RANK = (
     "context_item_ids",
-    "filter",
     "diversity_level",
     "price_rerank_level",
     "experiment_overrides",
@@ -43,41 +45,7 @@ UNSERVED_RANK = (
 )
 """Fields that this version refuses rather than ignores."""
 
-SERVED_PLACEMENTS = frozenset(
-    {
-        messages.PLACEMENT_RECOMMENDED_FOR_YOU,
-        messages.PLACEMENT_BUY_IT_AGAIN,
-        messages.PLACEMENT_SIMILAR_ITEMS,
-        messages.PLACEMENT_BEST_SELLERS,
-    }
-)
-"""Placements that Recommend fills; the others are refused."""
-
 _NO_DEADLINE_SECONDS = 5.0
-
-
-class RankingMetrics:
-    """What the pipeline did, for Prometheus."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Registers `aisle_degradations_total` and `aisle_stage_seconds`."""
-        self._degradations = Counter(
-            "aisle_degradations_total", "Replies that had to do without something.", ["degradation"], registry=registry
-        )
-        self._stages = Histogram(
-            "aisle_stage_seconds",
-            "Time per stage of the pipeline.",
-            ["stage"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
-
-    def count(self, trace: Trace) -> None:
-        """Add one answer."""
-        for degradation in trace.degradations:
-            self._degradations.labels(degradation.name).inc()
-        for stage, milliseconds in trace.timings_ms.items():
-            self._stages.labels(stage).observe(milliseconds / 1000.0)
 
 
 class RecommendationServicer(stubs.RecommendationServiceServicer):
@@ -101,18 +69,11 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             NotServed: a field, placement or tenant that this version does not serve.
         """
         check(request)
-        _refuse_other_tenants(request.tenant)
-        refuse_unserved(request, UNSERVED_RECOMMEND)
-        _check_placement(request)
+        _check_recommend(request, "")
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
-        trace = _trace(context)
-        rows, missing = self._rows(request.context_item_ids)
-        with trace.stage("total"):
-            ranked = await self._placement(request, rows, trace)
-        self._metrics.count(trace)
-        ranked = ranked.head(request.page_size or PAGE_SIZE_DEFAULT)
-        return recommend_response(self._pipeline.release, ranked, missing, self._new_id(), trace)
+        reply, _ = await self._answer(self._pipeline, request, _deadline(context), NO_ROWS)
+        return reply
 
     async def Rank(  # noqa: N802 - the rpc's name
         self,
@@ -128,46 +89,74 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         check(request)
         _refuse_other_tenants(request.tenant)
         refuse_unserved(request, UNSERVED_RANK)
+        check_filter(request.filter, "filter")
         if request.validate_only:
             return messages.RankResponse(bundle_version=self._pipeline.release.version)
-        trace = _trace(context)
-        rows, missing = self._rows(request.item_ids)
+        trace = Trace(_deadline(context))
+        items, facets = self._pipeline.release.model.items, self._pipeline.release.model.facets
         with trace.stage("total"):
-            ranked = await self._pipeline.rank(request.user_id, rows, trace)
+            rows, missing = known_rows(items.vocabulary, request.item_ids)
+            selection = EVERYTHING
+            if request.HasField("filter"):
+                selection = select(facets, items.vocabulary, request.filter).selection
+            ranked = await self._pipeline.rank(request.user_id, rows, trace, selection)
         self._metrics.count(trace)
         return rank_response(self._pipeline.release, ranked, missing, self._new_id(), trace)
 
     async def BatchRecommend(  # noqa: N802 - the rpc's name
         self,
         request: messages.BatchRecommendRequest,
-        context: grpc.aio.ServicerContext[messages.BatchRecommendRequest, messages.BatchRecommendResponse],  # noqa: ARG002
+        context: grpc.aio.ServicerContext[messages.BatchRecommendRequest, messages.BatchRecommendResponse],
     ) -> messages.BatchRecommendResponse:
-        """Not served yet.
+        """Several placements of one page; an item that two want goes to the earlier one.
 
         Raises:
-            InvalidField: a limit is broken or a required field is missing.
-            NotServed: always, for a valid request.
+            InvalidField: a limit is broken, a required field is missing, or a part is about another shopper.
+            NotServed: a field, placement or tenant that this version does not serve.
         """
         check(request)
-        raise NotServed("BatchRecommend")
+        parts, version = parts_of(request), self._pipeline.release.version
+        for position, part in enumerate(parts):
+            _check_recommend(part, f"requests[{position}].")
+        if request.validate_only:
+            empty = messages.RecommendResponse(bundle_version=version)
+            return messages.BatchRecommendResponse(responses=[empty] * len(parts))
+        pipeline = replace(
+            self._pipeline, users=UsersOnce(self._pipeline.users), scorer=ScorerOnce(self._pipeline.scorer)
+        )
+        deadline, taken, replies = _deadline(context), NO_ROWS, []
+        for part in parts:
+            reply, rows = await self._answer(pipeline, part, deadline, taken)
+            replies.append(reply)
+            taken = np.concatenate([taken, rows])
+        return messages.BatchRecommendResponse(responses=replies)
 
-    async def _placement(self, request: messages.RecommendRequest, context_rows: Rows, trace: Trace) -> RankedList:
-        pipeline, count = self._pipeline, request.page_size or PAGE_SIZE_DEFAULT
-        match request.placement:
-            case messages.PLACEMENT_RECOMMENDED_FOR_YOU:
-                return await pipeline.recommended_for_you(request.user_id, trace, context_rows)
-            case messages.PLACEMENT_BUY_IT_AGAIN:
-                return await pipeline.buy_it_again(request.user_id, trace, context_rows)
-            case messages.PLACEMENT_SIMILAR_ITEMS:
-                return pipeline.similar_items(context_rows, count, trace)
-            case _:  # the last one that _check_placement lets through
-                return pipeline.best_sellers(count, trace, context_rows)
+    async def _answer(
+        self, pipeline: Pipeline, request: messages.RecommendRequest, deadline: float, taken_rows: Rows
+    ) -> tuple[messages.RecommendResponse, Rows]:
+        """The reply to a request that has been checked, and the rows in it; `taken_rows` are on the page already."""
+        trace, model = Trace(deadline), pipeline.release.model
+        with trace.stage("total"):
+            context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
+            selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
+            ranked = await _page(pipeline, request, context_rows, selected, trace)
+        self._metrics.count(trace)
+        missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
+        return recommend_response(pipeline.release, ranked, missing, self._new_id(), trace), ranked.rows
 
-    def _rows(self, item_ids: Sequence[str]) -> tuple[Rows, list[str]]:
-        """Rows of the known ids, and the unknown ids, each in order and once."""
-        distinct = list(dict.fromkeys(item_ids))
-        rows = self._pipeline.release.model.items.vocabulary.rows(distinct)
-        return rows[rows >= 0], [distinct[position] for position in np.flatnonzero(rows < 0)]
+
+async def _page(
+    pipeline: Pipeline, request: messages.RecommendRequest, context_rows: Rows, selected: Selected, trace: Trace
+) -> RankedList:
+    """One page of a placement; if the filter leaves it short and may be widened, popular items fill it up."""
+    count = request.page_size or PAGE_SIZE_DEFAULT
+    ranked = await fill_placement(pipeline, request, context_rows, count, selected.selection, trace)
+    ranked = ranked.head(count)
+    if selected.fill is None or ranked.rows.size == count:
+        return ranked
+    there = np.concatenate([context_rows, ranked.rows])
+    more = await pipeline.of_all(popular, request.user_id, count, trace, selected.fill, there)
+    return ranked.filled_with(more).head(count)
 
 
 def registration(servicer: RecommendationServicer) -> Register:
@@ -180,18 +169,24 @@ def registration(servicer: RecommendationServicer) -> Register:
     return register
 
 
+def _check_recommend(request: messages.RecommendRequest, prefix: str) -> None:
+    """What `check` does not know of; fields are named behind `prefix`."""
+    try:
+        _refuse_other_tenants(request.tenant)
+        refuse_unserved(request, UNSERVED_RECOMMEND)
+        check_placement(request)
+        check_filter(request.filter, "filter")
+    except (InvalidField, NotServed) as error:
+        error.move_below(prefix)
+        raise
+
+
 def _refuse_other_tenants(tenant: str) -> None:
     if tenant not in ("", DEFAULT_TENANT):
         raise NotServed("tenant")
 
 
-def _check_placement(request: messages.RecommendRequest) -> None:
-    if request.placement not in SERVED_PLACEMENTS:
-        raise NotServed("placement")
-    if request.placement == messages.PLACEMENT_SIMILAR_ITEMS and not request.context_item_ids:
-        raise InvalidField("context_item_ids", "is required for PLACEMENT_SIMILAR_ITEMS")
-
-
-def _trace(context: grpc.aio.ServicerContext[Any, Any]) -> Trace:
+def _deadline(context: grpc.aio.ServicerContext[Any, Any]) -> float:
+    """Monotonic seconds at which the caller stops waiting."""
     remaining = context.time_remaining()
-    return Trace(deadline=time.monotonic() + (_NO_DEADLINE_SECONDS if remaining is None else remaining))
+    return time.monotonic() + (_NO_DEADLINE_SECONDS if remaining is None else remaining)

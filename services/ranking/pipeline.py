@@ -8,11 +8,13 @@ This module does not know gRPC or the API's messages (app), nor how order comes 
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
 
 from features.clock import Clock, to_us
 from features.encode import Shopper, history_ages_days, resolve
@@ -21,6 +23,7 @@ from features.vocab import Rows
 from services.ranking.ordering import (
     NO_ROWS,
     Interest,
+    OrderingModel,
     RankedList,
     buy_again,
     fallback_interest,
@@ -28,12 +31,17 @@ from services.ranking.ordering import (
     near_query,
     popular,
     rank,
+    recently_viewed,
     requested,
-    similar,
 )
 from services.ranking.release import Release
 from services.ranking.retriever import Retriever, RetrieverUnavailable
 from services.ranking.scorer import Scorer, ScorerUnavailable
+
+OfContext: TypeAlias = Callable[[OrderingModel, Rows, int, Rows], RankedList]
+"""Model, context rows, count, excluded rows → list."""
+OfAll: TypeAlias = Callable[[OrderingModel, int, Rows], RankedList]
+"""Model, count, excluded rows → list."""
 
 
 class Degradation(IntEnum):
@@ -55,6 +63,31 @@ class Users(Protocol):
         Raises:
             StoreUnavailable: no answer in time.
         """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What a list must not hold."""
+
+    excluded_rows: Rows = field(default_factory=lambda: NO_ROWS)
+    """int32 [E], in any order."""
+    purchased_within_us: int = 0
+    """Nor what the shopper bought in the last so many microseconds."""
+
+    def without(self, rows: Rows) -> "Selection":
+        """The same, and nothing of `rows`."""
+        return replace(self, excluded_rows=np.concatenate([self.excluded_rows, rows])) if rows.size else self
+
+    def excluded_for(self, shopper: Shopper, now_us: int) -> Rows:
+        """All rows that must not appear for this shopper, int32, in any order."""
+        if not self.purchased_within_us:
+            return self.excluded_rows
+        bought = shopper.repeat_rows[shopper.repeat_purchase_us > max(now_us - self.purchased_within_us, 0)]
+        return np.concatenate([self.excluded_rows, bought])
+
+
+EVERYTHING = Selection()
+"""Nothing is left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,55 +134,83 @@ class Pipeline:
     budgets: Budgets
     stale_after_us: int
 
-    async def recommended_for_you(self, user_id: str, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
-        """The ranker's list, or the popular one for a shopper nothing is known of."""
-        model, limits = self.release.model, self.release.limits
+    async def recommended_for_you(
+        self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
+    ) -> RankedList:
+        """The ranker's list, or the popular one for a shopper nothing is known of; without the context's items."""
+        model, limits, now_us = self.release.model, self.release.limits, self.clock.now_us()
         shopper = await self._shopper(user_id, trace)
+        excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
         if not shopper.is_known:
             if Degradation.USER_FEATURES_FALLBACK in trace.degradations:
                 trace.degradations.add(Degradation.POPULARITY_ONLY)
-            return self.best_sellers(limits.total, trace, excluded_rows)
+            with trace.stage("ranking"):
+                return popular(model, limits.total, excluded)
         interest = await self._interest(shopper, trace)
-        near_rows = await self._near(shopper, interest, excluded_rows, trace)
+        near_rows = await self._near(shopper, interest, excluded, trace)
         with trace.stage("ranking"):
             together = model.item_to_item.ask(shopper)
-            candidates = gather(model, shopper, together, near_rows, limits, excluded_rows)
-            return rank(
-                model, self.release.rankers.all_items, shopper, candidates, interest, together, self.clock.now_us()
-            )
+            candidates = gather(model, shopper, together, near_rows, limits, excluded)
+            return rank(model, self.release.rankers.all_items, shopper, candidates, interest, together, now_us)
 
-    async def buy_it_again(self, user_id: str, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
+    async def buy_it_again(
+        self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
+    ) -> RankedList:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
-        shopper = await self._shopper(user_id, trace)
+        now_us, shopper = self.clock.now_us(), await self._shopper(user_id, trace)
+        excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
         interest = await self._interest(shopper, trace)
         with trace.stage("ranking"):
-            now_us = self.clock.now_us()
-            return buy_again(
-                self.release.model, self.release.rankers.all_items, shopper, interest, now_us, excluded_rows
-            )
+            return buy_again(self.release.model, self.release.rankers.all_items, shopper, interest, now_us, excluded)
 
-    async def rank(self, user_id: str, rows: Rows, trace: Trace) -> RankedList:
-        """The given rows in the ranker's order; repeated rows keep their first place."""
+    async def recently_viewed(
+        self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
+    ) -> RankedList:
+        """What the shopper looked at, latest first; empty for one nothing is known of."""
         shopper = await self._shopper(user_id, trace)
+        excluded = selection.excluded_for(shopper, self.clock.now_us())
+        with trace.stage("ranking"):
+            return recently_viewed(shopper, np.concatenate([excluded, context_rows]))
+
+    async def rank(self, user_id: str, rows: Rows, trace: Trace, selection: Selection = EVERYTHING) -> RankedList:
+        """The given rows in the ranker's order, without those left out; repeated rows keep their first place."""
+        now_us, shopper = self.clock.now_us(), await self._shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         model = self.release.model
         with trace.stage("ranking"):
             together = model.item_to_item.ask(shopper)
-            return rank(
-                model, self.release.rankers.all_items, shopper, requested(rows), interest, together, self.clock.now_us()
-            )
+            chosen = requested(rows[~np.isin(rows, selection.excluded_for(shopper, now_us))])
+            return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
 
-    def similar_items(self, context_rows: Rows, count: int, trace: Trace) -> RankedList:
-        """Items like those in the context; the popular list when none of them is known."""
+    async def of_context(
+        self, make: OfContext, user_id: str, context_rows: Rows, count: int, trace: Trace, selection: Selection
+    ) -> RankedList:
+        """`similar` or `others_you_may_like`; the popular list when no context item is known."""
         if not context_rows.size:
-            return self.best_sellers(count, trace)
+            return await self.of_all(popular, user_id, count, trace, selection)
+        excluded = await self._excluded(selection, user_id, trace)
         with trace.stage("retrieval"):
-            return similar(self.release.model, context_rows, count)
+            return make(self.release.model, context_rows, count, excluded)
 
-    def best_sellers(self, count: int, trace: Trace, excluded_rows: Rows = NO_ROWS) -> RankedList:
-        """The most popular items."""
+    async def of_all(
+        self,
+        make: OfAll,
+        user_id: str,
+        count: int,
+        trace: Trace,
+        selection: Selection = EVERYTHING,
+        context_rows: Rows = NO_ROWS,
+    ) -> RankedList:
+        """`popular` or `trending`: the same for every shopper, but for what the selection leaves out for this one."""
+        excluded = await self._excluded(selection, user_id, trace)
         with trace.stage("ranking"):
-            return popular(self.release.model, count, excluded_rows)
+            return make(self.release.model, count, np.concatenate([excluded, context_rows]))
+
+    async def _excluded(self, selection: Selection, user_id: str, trace: Trace) -> Rows:
+        """What the selection leaves out; the shopper is looked up only where it depends on them."""
+        if not selection.purchased_within_us:
+            return selection.excluded_rows
+        return selection.excluded_for(await self._shopper(user_id, trace), self.clock.now_us())
 
     async def _shopper(self, user_id: str, trace: Trace) -> Shopper:
         row = None

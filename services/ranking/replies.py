@@ -16,6 +16,8 @@ REASONS = {
     Source.SIMILAR: "Similar to what you are looking at",
     Source.BOUGHT_TOGETHER: "Goes with what you have bought",
     Source.SAME_CATEGORY: "Popular in a category you shop",
+    Source.RECENTLY_VIEWED: "You looked at this",
+    Source.TRENDING: "In rising demand",
     Source.POPULAR: "Popular now",
 }
 """One short English sentence per source, shown to shoppers as it is or replaced by the front end."""

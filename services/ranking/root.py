@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
-from services.ranking.app import RankingMetrics, RecommendationServicer
+from services.ranking.app import RecommendationServicer
+from services.ranking.metrics import RankingMetrics
 from services.ranking.pipeline import Budgets, Pipeline, Users
 from services.ranking.release import Release
 from services.ranking.retriever import LocalRetriever, RemoteRetriever

@@ -5,8 +5,8 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows
 from services.common.limits import PAGE_SIZE_DEFAULT
-from services.ranking.app import SERVED_PLACEMENTS
 from services.ranking.ordering import buy_again, popular, rank, requested, similar
+from services.ranking.placements import SERVED_PLACEMENTS
 from tests.integration.tiny_service import (
     NOW_US,
     SHOPPER_COUNT,
@@ -60,7 +60,10 @@ async def test_items_of_the_context_are_not_in_the_list_and_unknown_ones_are_nam
     for placement in sorted(SERVED_PLACEMENTS):
         for user_id in ("user-1", "nobody"):
             reply = await ranking.recommended_for(
-                user_id, placement=placement, context_item_ids=["item-3", "gone", "item-9", "gone", "lost"]
+                user_id,
+                placement=placement,
+                context_item_ids=["item-3", "gone", "item-9", "gone", "lost"],
+                filter={"include_categories": ["bakery", "cellar", "dairy"]},
             )
             assert not {result.item_id for result in reply.results} & {"item-3", "item-9"}
             assert reply.missing_ids == ["gone", "lost"]

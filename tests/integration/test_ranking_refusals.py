@@ -8,7 +8,7 @@ import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.client import field_violations
-from services.ranking.app import SERVED_PLACEMENTS
+from services.ranking.placements import SERVED_PLACEMENTS
 from tests.integration.tiny_service import RunningService
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -16,7 +16,6 @@ UNSERVED = grpc.StatusCode.UNIMPLEMENTED
 VALUES: dict[str, Any] = {
     "page_token": "next",
     "context_item_ids": ["item-1"],
-    "filter": messages.Filter(in_stock_only=True),
     "diversity_level": messages.DIVERSITY_LEVEL_LOW,
     "price_rerank_level": messages.PRICE_RERANK_LEVEL_LOW,
     "promotions": [messages.Promotion(name="spring", filter=messages.Filter())],
@@ -26,12 +25,14 @@ VALUES: dict[str, Any] = {
 }
 """A valid value of every field that some request does not serve."""
 
-SHOPPER = {"tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
+SHOPPER = {"filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
 SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size"}
 SERVED_RANK = SHOPPER | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
 UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
 
+TURNED = messages.Filter(price_range=messages.PriceRange(minimum_price=5, maximum_price=4))
+NAMELESS = messages.Filter(attribute_conditions=[messages.AttributeCondition(include_values=["small"])])
 FOR_YOU = {"placement": messages.PLACEMENT_RECOMMENDED_FOR_YOU}
 SIMILAR = {"placement": messages.PLACEMENT_SIMILAR_ITEMS}
 BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
@@ -42,6 +43,11 @@ BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     (FOR_YOU | {"user_id": "x" * 129}, INVALID, "user_id"),
     (FOR_YOU | {"tenant": "another-shop"}, UNSERVED, "tenant"),
     (SIMILAR, INVALID, "context_item_ids"),
+    ({"placement": messages.PLACEMENT_OTHERS_YOU_MAY_LIKE}, INVALID, "context_item_ids"),
+    ({"placement": messages.PLACEMENT_CATEGORY}, INVALID, "filter.include_categories"),
+    (FOR_YOU | {"filter": TURNED}, INVALID, "filter.price_range.maximum_price"),
+    (FOR_YOU | {"filter": messages.Filter(include_brands=["x"] * 101)}, INVALID, "filter.include_brands"),
+    (FOR_YOU | {"filter": NAMELESS}, INVALID, "filter.attribute_conditions[0].name"),
     *((FOR_YOU | {field: VALUES[field]}, UNSERVED, field) for field in UNSERVED_RECOMMEND),
     *(
         ({"placement": placement}, UNSERVED, "placement")
@@ -53,6 +59,7 @@ BAD_RANKS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     ({}, INVALID, "item_ids"),
     ({"item_ids": ["item-1"] * 501}, INVALID, "item_ids"),
     ({"item_ids": ["item-1"], "tenant": "another-shop"}, UNSERVED, "tenant"),
+    ({"item_ids": ["item-1"], "filter": TURNED}, INVALID, "filter.price_range.maximum_price"),
     *(({"item_ids": ["item-1"], field: VALUES[field]}, UNSERVED, field) for field in UNSERVED_RANK),
 ]
 
@@ -77,17 +84,34 @@ async def test_a_bad_rank_names_its_field(
     assert (caught.value.code(), list(field_violations(caught.value))) == (code, [field])
 
 
-async def test_batches_are_checked_but_not_served(ranking: RunningService) -> None:
+BAD_BATCHES: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
+    ({}, INVALID, "requests"),
+    ({"requests": [FOR_YOU] * 11}, INVALID, "requests"),
+    ({"requests": [FOR_YOU, {}]}, INVALID, "requests[1].placement"),
+    ({"requests": [FOR_YOU, SIMILAR]}, INVALID, "requests[1].context_item_ids"),
+    ({"requests": [FOR_YOU | {"explain": True}]}, UNSERVED, "requests[0].explain"),
+    ({"requests": [FOR_YOU], "tenant": "another-shop"}, UNSERVED, "requests[0].tenant"),
+    ({"requests": [FOR_YOU, FOR_YOU | {"user_id": "b"}], "user_id": "a"}, INVALID, "requests[1].user_id"),
+    ({"requests": [FOR_YOU | {"session_id": "b"}]}, INVALID, "requests[0].session_id"),
+]
+
+
+@pytest.mark.parametrize("validate_only", [False, True])
+@pytest.mark.parametrize(("fields", "code", "field"), BAD_BATCHES)
+async def test_a_bad_batch_names_its_field(
+    ranking: RunningService, fields: dict[str, Any], code: grpc.StatusCode, field: str, validate_only: bool
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await ranking.client.batch_recommend(messages.BatchRecommendRequest())
-    assert (caught.value.code(), list(field_violations(caught.value))) == (INVALID, ["requests"])
-    with pytest.raises(grpc.aio.AioRpcError, match="BatchRecommend") as caught:
-        await ranking.client.batch_recommend(messages.BatchRecommendRequest(requests=[FOR_YOU]))
-    assert caught.value.code() == UNSERVED
+        await ranking.client.batch_recommend(messages.BatchRecommendRequest(**fields, validate_only=validate_only))
+    assert (caught.value.code(), list(field_violations(caught.value))) == (code, [field])
 
 
 async def test_a_request_that_is_only_checked_has_no_list(ranking: RunningService) -> None:
     recommended = await ranking.recommended_for("user-1", validate_only=True)
     ranked = await ranking.client.rank(messages.RankRequest(item_ids=["item-1"], validate_only=True))
+    batch = await ranking.client.batch_recommend(
+        messages.BatchRecommendRequest(requests=[FOR_YOU] * 2, validate_only=True)
+    )
     assert recommended == messages.RecommendResponse(bundle_version="tiny.1")
+    assert batch == messages.BatchRecommendResponse(responses=[recommended] * 2)
     assert ranked == messages.RankResponse(bundle_version="tiny.1")

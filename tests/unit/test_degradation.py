@@ -12,8 +12,9 @@ from services.ranking.ordering import (
     Source,
     popular,
     requested,
+    similar,
 )
-from services.ranking.pipeline import Degradation
+from services.ranking.pipeline import EVERYTHING, Degradation
 from services.ranking.release import Release
 from services.ranking.retriever import RetrieverUnavailable
 from services.ranking.scorer import ScorerUnavailable
@@ -94,7 +95,8 @@ async def test_with_everything_gone_and_old_every_list_is_still_answered(world: 
     }
     assert (await pipeline.buy_it_again("user-1", a_trace())).rows.size == 0
     assert (await pipeline.rank("user-1", model.popular_rows, a_trace())).rows.size == 40
-    assert pipeline.similar_items(model.popular_rows[:1], 5, a_trace()).rows.size == 5
+    about = await pipeline.of_context(similar, "user-1", model.popular_rows[:1], 5, a_trace(), EVERYTHING)
+    assert about.rows.size == 5
 
 
 def test_degradations_have_the_names_and_numbers_of_the_api() -> None:

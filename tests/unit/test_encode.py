@@ -70,6 +70,7 @@ def test_ids_that_the_bundle_lacks_leave_together_with_everything_parallel_to_th
         repeat_counts=[9.0, 2.0, 1.0],
         repeat_weights=[8.0, 0.5, 0.25],
         repeat_last_us=[70, 80, 90],
+        repeat_purchase_us=[70, 0, 85],
         repeat_gap_days=[1.0, 2.0, -1.0],
     )
     assert shopper.history_rows.tolist() == [2, 0]
@@ -79,6 +80,7 @@ def test_ids_that_the_bundle_lacks_leave_together_with_everything_parallel_to_th
     assert shopper.repeat_counts.tolist() == [2.0, 1.0]
     assert shopper.repeat_weights.tolist() == [0.5, 0.25]
     assert shopper.repeat_last_us.tolist() == [80, 90]
+    assert shopper.repeat_purchase_us.tolist() == [0, 85]
     assert shopper.repeat_gap_days.tolist() == [2.0, -1.0]
 
 

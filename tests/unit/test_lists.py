@@ -7,19 +7,24 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.encode import Shopper
+from features import spec
+from features.encode import Shopper, resolve
 from services.ranking.ordering import (
     Interest,
+    ItemToItem,
     OrderingModel,
     Ranker,
     Source,
     buy_again,
     gather,
     nearest,
+    others_you_may_like,
     popular,
     popular_rows,
+    recently_viewed,
     recommend,
     similar,
+    trending,
 )
 from tests.strategies import unhurried
 from tests.tiny_shop import LIMITS, TinyShop
@@ -52,6 +57,68 @@ def test_similar_items_are_the_nearest_to_the_mean_without_the_context(model: Or
     assert ranked.rows.tolist() == np.argsort(-scores)[:5].tolist()
     np.testing.assert_allclose(ranked.scores, scores[ranked.rows], atol=1e-6)
     assert set(ranked.sources) == {Source.SIMILAR}
+
+
+def test_what_is_trending_sells_this_week_and_more_than_before(shop: TinyShop) -> None:
+    trends, weeks = np.full(40, -0.5, np.float32), np.ones(40, np.float32)
+    trends[[7, 9, 11, 13]] = (0.2, 0.9, 0.9, 0.9)
+    weeks[[7, 9, 11, 13]] = (5.0, 2.0, 0.0, 0.5)
+    changed = shop.features.with_columns(item_trend=pl.Series(trends), item_log_weight_7d=pl.Series(weeks))
+    model = replace(shop, features=changed).model()
+    ranked = trending(model, 10)
+    assert ranked.rows.tolist() == [9, 7, 13]  # 11 rises from nothing to nothing
+    np.testing.assert_allclose(ranked.scores, [1.8, 1.0, 0.45], rtol=1e-6)
+    assert set(ranked.sources) == {Source.TRENDING}
+    assert trending(model, 1, np.array([9], np.int32)).rows.tolist() == [7]
+
+
+def test_recently_viewed_is_what_was_looked_at_latest_first_and_once(model: OrderingModel) -> None:
+    day_us = 86_400_000_000
+    kinds = ("view", "purchase", "click", "view", "review", "view")
+    shopper = replace(
+        resolve(None, model.items),
+        last_event_us=10 * day_us,
+        history_rows=np.array([3, 4, 5, 3, 6, 8], np.int32),
+        history_event_types=np.array([spec.EVENT_CODES[kind] for kind in kinds]),
+        history_times_us=np.array([1, 2, 3, 4, 9, 10]) * day_us,
+    )
+    ranked = recently_viewed(shopper)
+    assert ranked.rows.tolist() == [8, 3, 5]
+    assert ranked.scores.tolist() == [0.0, -6.0, -7.0]
+    assert set(ranked.sources) == {Source.RECENTLY_VIEWED}
+    assert recently_viewed(shopper, np.array([8, 5], np.int32)).rows.tolist() == [3]
+    assert recently_viewed(resolve(None, model.items)).rows.size == 0
+
+
+def test_others_you_may_like_keep_company_with_the_context_and_end_with_what_is_similar(shop: TinyShop) -> None:
+    """Items 1 and 2 keep company with 0, 3 with 4; nobody with the rest."""
+    weights = np.zeros((2, 5, 2), np.float32)
+    neighbours = np.zeros((2, 5, 2), np.int32)
+    neighbours[:, 0], weights[:, 0] = (1, 2), (0.5, 2.0)
+    neighbours[:, 4], weights[:, 4] = (3, 2), (1.0, 0.25)
+    model = replace(shop, item_to_item=ItemToItem(np.arange(5, dtype=np.int32), neighbours, weights)).model()
+    context = np.array([0, 4], np.int32)
+    ranked = others_you_may_like(model, context, 6)
+    assert ranked.rows[:3].tolist() == [2, 3, 1]
+    assert ranked.scores[:3].tolist() == [2.25, 1.0, 0.5]
+    behind = similar(model, context, 3, np.array([1, 2, 3], np.int32))
+    assert ranked.rows[3:].tolist() == behind.rows.tolist()
+    assert (np.diff(ranked.scores) <= 0).all()
+    assert ranked.sources.tolist() == [Source.BOUGHT_TOGETHER] * 3 + [Source.SIMILAR] * 3
+    assert others_you_may_like(model, context, 2, np.array([2], np.int32)).rows.tolist() == [3, 1]
+    alone = others_you_may_like(model, np.array([9], np.int32), 4)
+    assert alone.rows.tolist() == similar(model, np.array([9], np.int32), 4).rows.tolist()
+
+
+def test_a_list_that_is_filled_up_goes_on_falling(model: OrderingModel) -> None:
+    first = similar(model, np.array([4], np.int32), 3)
+    whole = first.filled_with(popular(model, 5, first.rows))
+    assert whole.rows.tolist() == [*first.rows, *popular(model, 5, first.rows).rows]
+    assert (np.diff(whole.scores) <= 1e-6).all()
+    assert whole.scores[:3].tolist() == first.scores.tolist()
+    nothing = first.head(0)
+    assert nothing.filled_with(first).scores.tolist() == first.scores.tolist()
+    assert first.filled_with(nothing).rows.tolist() == first.rows.tolist()
 
 
 def test_nothing_is_similar_to_the_whole_catalogue(model: OrderingModel) -> None:

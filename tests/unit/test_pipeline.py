@@ -10,14 +10,15 @@ from services.ranking.ordering import (
     NO_ROWS,
     Source,
     buy_again,
+    others_you_may_like,
     popular,
     requested,
     similar,
 )
-from services.ranking.pipeline import Budgets, Degradation
+from services.ranking.pipeline import EVERYTHING, Budgets, Degradation, OfContext, Selection
 from services.ranking.release import Release
 from tests.tiny_shop import LIMITS, TinyShop
-from tests.unit.pipeline_world import NOW_US, TOWER, World, a_trace, a_world, assert_same
+from tests.unit.pipeline_world import DAY_US, NOW_US, TOWER, World, a_trace, a_world, assert_same
 
 
 @pytest.fixture
@@ -54,14 +55,15 @@ async def test_an_unknown_shopper_gets_the_popular_list_and_nothing_is_degraded(
 
 async def test_excluded_rows_are_in_no_list(world: World) -> None:
     out = world.release.model.popular_rows[::2]
+    selection = Selection(excluded_rows=out)
     for user_id in world.rows:
-        found = await world.pipeline.recommended_for_you(user_id, a_trace(), out)
+        found = await world.pipeline.recommended_for_you(user_id, a_trace(), selection)
         interest = TOWER if world.shopper(user_id).history_rows.size else world.fallback(user_id)
         assert_same(found, world.recommended(user_id, interest, out))
-        assert not set((await world.pipeline.buy_it_again(user_id, a_trace(), out)).rows) & set(out)
+        assert not set((await world.pipeline.buy_it_again(user_id, a_trace(), selection)).rows) & set(out)
     for found in (
-        await world.pipeline.recommended_for_you("nobody", a_trace(), out),
-        world.pipeline.best_sellers(40, a_trace(), out),
+        await world.pipeline.recommended_for_you("nobody", a_trace(), selection),
+        await world.pipeline.of_all(popular, "", 40, a_trace(), selection),
     ):
         assert_same(found, popular(world.release.model, LIMITS.total, out))
 
@@ -81,10 +83,37 @@ async def test_given_items_are_ranked_once_each_for_the_shopper(world: World) ->
     assert set(found.sources) == {Source.REQUEST}
 
 
-async def test_similar_items_are_those_of_ordering_or_the_popular_ones_without_a_context(world: World) -> None:
-    model, context = world.release.model, np.array([3, 8], np.int32)
-    assert_same(world.pipeline.similar_items(context, 7, a_trace()), similar(model, context, 7))
-    assert_same(world.pipeline.similar_items(NO_ROWS, 7, a_trace()), popular(model, 7))
+@pytest.mark.parametrize("make", [similar, others_you_may_like])
+async def test_lists_about_a_context_are_those_of_ordering_or_the_popular_one_without_it(
+    world: World, make: OfContext
+) -> None:
+    model, context, pipeline = world.release.model, np.array([3, 8], np.int32), world.pipeline
+    found = await pipeline.of_context(make, "user-1", context, 7, a_trace(), EVERYTHING)
+    assert_same(found, make(model, context, 7, NO_ROWS))
+    without = await pipeline.of_context(make, "user-1", NO_ROWS, 7, a_trace(), EVERYTHING)
+    assert_same(without, popular(model, 7))
+
+
+async def test_what_was_bought_lately_is_left_out_of_every_list(world: World) -> None:
+    """And what was bought earlier, or never but had, is not."""
+    pipeline, model = world.pipeline, world.release.model
+    for user_id in list(world.rows)[1:]:
+        shopper = world.shopper(user_id)
+        days_ago = (NOW_US - shopper.repeat_purchase_us) / DAY_US
+        lately = set(shopper.repeat_rows[(shopper.repeat_purchase_us > 0) & (days_ago < 30)])
+        selection, context = Selection(purchased_within_us=30 * DAY_US), model.popular_rows[:2]
+        again = await pipeline.buy_it_again(user_id, a_trace(), selection)
+        assert set(again.rows) == set(shopper.repeat_rows) - lately
+        for found in (
+            await pipeline.recommended_for_you(user_id, a_trace(), selection),
+            await pipeline.recently_viewed(user_id, a_trace(), selection),
+            await pipeline.rank(user_id, model.popular_rows, a_trace(), selection),
+            await pipeline.of_all(popular, user_id, 40, a_trace(), selection),
+            await pipeline.of_context(similar, user_id, context, 40, a_trace(), selection),
+        ):
+            assert not set(found.rows) & lately
+        everything = await pipeline.of_all(popular, user_id, 40, a_trace(), selection)
+        assert set(everything.rows) == set(model.popular_rows) - lately
 
 
 # deadlines

@@ -149,6 +149,17 @@ def test_the_gap_of_an_item_is_the_mean_between_its_days_and_unknown_after_one()
     assert gaps == {"OAT-MILK": pytest.approx(5.0), "COW-MILK": pytest.approx(3.0), "RYE-BREAD": -1.0}
 
 
+def test_the_last_purchase_of_an_item_is_kept_apart_from_other_events_with_it() -> None:
+    row = shopper(
+        bought("OAT-MILK", 1),
+        bought("OAT-MILK", 3.25),
+        event("household-7", "OAT-MILK", 5, "click"),
+        event("household-7", "COW-MILK", 4, "click"),
+    )
+    purchases = dict(zip(row["repeat_item_ids"], row["repeat_purchase_us"], strict=True))
+    assert purchases == {"OAT-MILK": day_us(3.25), "COW-MILK": 0}
+
+
 def test_items_of_equal_weight_stand_in_id_order() -> None:
     row = shopper(bought("RYE-BREAD", 1), bought("COW-MILK", 1), bought("OAT-MILK", 1))
     assert row["repeat_item_ids"] == ["COW-MILK", "OAT-MILK", "RYE-BREAD"]

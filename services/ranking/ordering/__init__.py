@@ -13,17 +13,31 @@ from services.ranking.ordering.candidates import (
     near_query,
     requested,
 )
+from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
-from services.ranking.ordering.rank import RankedList, buy_again, model_scores, popular, rank, similar
+from services.ranking.ordering.rank import (
+    RankedList,
+    buy_again,
+    model_scores,
+    others_you_may_like,
+    popular,
+    rank,
+    recently_viewed,
+    similar,
+    trending,
+)
 from services.ranking.ordering.ranker import Ranker, Rankers
 from services.ranking.ordering.recommend import nearest, recommend
 
 __all__ = [
     "NO_ROWS",
+    "AttributeRule",
     "CandidateLimits",
     "Candidates",
+    "Conditions",
+    "Facets",
     "Interest",
     "ItemToItem",
     "ItemToItemScores",
@@ -37,15 +51,20 @@ __all__ = [
     "fallback_interest",
     "gather",
     "interest_scores",
+    "kept",
     "model_scores",
     "near_query",
     "nearest",
     "open_model",
+    "others_you_may_like",
     "popular",
     "popular_rows",
     "rank",
+    "recently_viewed",
     "recommend",
     "requested",
     "similar",
     "tie_keys",
+    "trending",
+    "wanted",
 ]

@@ -29,6 +29,8 @@ class Source(IntEnum):
     SIMILAR = 4
     BOUGHT_TOGETHER = 5
     SAME_CATEGORY = 6
+    RECENTLY_VIEWED = 7
+    TRENDING = 8
     POPULAR = 9
 
 
@@ -110,7 +112,7 @@ def gather(
 
 def near_query(shopper: Shopper, limits: CandidateLimits, excluded_rows: Rows = NO_ROWS) -> tuple[int, Rows]:
     """What to ask the index for: how many rows, and which to leave out (what buying again already proposes)."""
-    return limits.total, np.union1d(excluded_rows, shopper.repeat_rows).astype(np.int32)
+    return limits.total, np.concatenate([excluded_rows, shopper.repeat_rows])
 
 
 def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:

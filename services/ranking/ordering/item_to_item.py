@@ -82,10 +82,18 @@ class ItemToItem:
         """Every table's sums for one shopper."""
         latest = shopper.history_rows[-LATEST_EVENTS:]
         latest_weights = LATEST_DECAY ** np.arange(latest.size - 1, -1, -1, dtype=np.float32)
-        questions: Mapping[str, tuple[Rows, Floats]] = {
+        questions = {
             "all": (shopper.repeat_rows, np.ones(shopper.repeat_rows.size, dtype=np.float32)),
             "latest": (latest, latest_weights),
         }
+        return self._asked(questions)
+
+    def ask_items(self, rows: Rows) -> "ItemToItemScores":
+        """Every table's sums for items that count alike, a cart for instance; both questions are about them."""
+        weights = np.ones(rows.size, dtype=np.float32)
+        return self._asked({"all": (rows, weights), "latest": (rows, weights)})
+
+    def _asked(self, questions: Mapping[str, tuple[Rows, Floats]]) -> "ItemToItemScores":
         sums = np.zeros((len(spec.I2I_FEATURES), self.rows.size + 1), dtype=np.float32)  # the last: no neighbours
         for number, (question, table) in enumerate(spec.I2I_FEATURES):
             rows, weights = questions[question]

@@ -13,6 +13,7 @@ from features import bundle as files
 from features.bundle import Bundle, BundleError
 from features.encode import Floats, ItemColumns, item_columns
 from features.vocab import Rows
+from services.ranking.ordering.facets import Facets
 from services.ranking.ordering.item_to_item import ItemToItem
 from services.retrieval.index import Index
 
@@ -32,12 +33,20 @@ class OrderingModel:
     """For each most specific category its rows, most popular first."""
     tie_keys: npt.NDArray[np.uint64]
     """uint64 [N], see `tie_keys`."""
+    facets: Facets
+    """What a filter can ask of every item."""
 
     @classmethod
     def assemble(
-        cls, items: ItemColumns, vectors: Floats, index: Index, item_to_item: ItemToItem, popular_rows: Rows
+        cls,
+        items: ItemColumns,
+        vectors: Floats,
+        index: Index,
+        item_to_item: ItemToItem,
+        popular_rows: Rows,
+        facets: Facets | None = None,
     ) -> "OrderingModel":
-        """Build with what follows from the parts."""
+        """Build with what follows from the parts; without facets (training filters nothing) every item is plain."""
         return cls(
             items=items,
             vectors=vectors,
@@ -46,6 +55,7 @@ class OrderingModel:
             popular_rows=popular_rows,
             popular_in_leaf=_by_leaf(items, popular_rows),
             tie_keys=tie_keys(items.vocabulary.ids),
+            facets=facets or Facets.plain(len(items.vocabulary)),
         )
 
 
@@ -83,7 +93,7 @@ def open_model(bundle: Bundle) -> OrderingModel:
     last = int(item_to_item.rows.max(initial=-1))
     if last >= table.height:
         raise BundleError(f"{bundle.root / files.ITEM_TO_ITEM}: row {last}, {files.ITEMS} has {table.height}")
-    return OrderingModel.assemble(items, vectors, index, item_to_item, popular)
+    return OrderingModel.assemble(items, vectors, index, item_to_item, popular, Facets.of(table))
 
 
 def _by_leaf(items: ItemColumns, popular_rows: Rows) -> list[Rows]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features import spec
 from features.encode import Floats, ModelScores, Shopper, encode
 from features.vocab import Rows
 from services.ranking.ordering.candidates import NO_ROWS, Candidates, Source
@@ -13,6 +14,9 @@ from services.ranking.ordering.interest import Interest, history_scores, interes
 from services.ranking.ordering.item_to_item import ItemToItemScores
 from services.ranking.ordering.model import OrderingModel
 from services.ranking.ordering.ranker import Ranker
+
+_LOOKS = [spec.EVENT_CODES["view"], spec.EVENT_CODES["click"]]
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,18 @@ class RankedList:
     def head(self, count: int) -> "RankedList":
         """The best `count`."""
         return RankedList(self.rows[:count], self.scores[:count], self.interest[:count], self.sources[:count])
+
+    def filled_with(self, others: "RankedList") -> "RankedList":
+        """This list and behind it another one of other rows, its scores moved so that they go on falling."""
+        scores = others.scores
+        if self.rows.size and scores.size:
+            scores = scores + min(self.scores[-1] - scores[0], np.float32(0.0))
+        return RankedList(
+            np.concatenate([self.rows, others.rows]),
+            np.concatenate([self.scores, scores]),
+            np.concatenate([self.interest, others.interest]),
+            np.concatenate([self.sources, others.sources]),
+        )
 
 
 def model_scores(
@@ -72,15 +88,54 @@ def rank(
 
 def popular(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
     """The most popular items, scored by ln(1 + event weight, half-life 28 days)."""
-    rows = model.popular_rows[~np.isin(model.popular_rows, excluded_rows)][:count]
+    rows = model.popular_rows[_allowed(model, excluded_rows)[model.popular_rows]][:count]
     scores = model.items.column("item_log_weight_28d")[rows]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.POPULAR))
 
 
-def similar(model: OrderingModel, context_rows: Rows, count: int) -> RankedList:
+def trending(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
+    """Items whose demand is rising: by ln of this week's rate over that of the last eight, times what they sell this
+    week, so that one purchase after none is no trend; only rising items."""
+    scores = model.items.column("item_trend") * model.items.column("item_log_weight_7d")
+    rising = np.flatnonzero(_allowed(model, excluded_rows) & (scores > 0)).astype(np.int32)
+    rows = rising[np.lexsort((model.tie_keys[rising], -scores[rising]))][:count]
+    return RankedList(rows, scores[rows], np.full(rows.size, np.nan, np.float32), _filled(rows, Source.TRENDING))
+
+
+def others_you_may_like(
+    model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS
+) -> RankedList:
+    """Items that those who had `context_rows` have too, by the sum of their item-to-item weights; behind them the
+    items nearest to the context, so that an item without company has a list as well."""
+    excluded = np.concatenate([context_rows, excluded_rows])
+    together = model.item_to_item.ask_items(context_rows)
+    rows = together.best(0, count, _allowed(model, excluded))
+    scores = together.of(rows)[:, 0]
+    sources = _filled(rows, Source.BOUGHT_TOGETHER)
+    found = RankedList(rows, scores, np.full(rows.size, np.nan, np.float32), sources)
+    if rows.size == count:
+        return found
+    return found.filled_with(similar(model, context_rows, count - rows.size, np.concatenate([excluded, rows])))
+
+
+def recently_viewed(shopper: Shopper, excluded_rows: Rows = NO_ROWS) -> RankedList:
+    """Items that the shopper viewed or clicked among their latest events, latest first, scored by minus the days since
+    their last event."""
+    seen = np.isin(shopper.history_event_types, _LOOKS)
+    rows, times = shopper.history_rows[seen][::-1], shopper.history_times_us[seen][::-1]
+    _, first = np.unique(rows, return_index=True)
+    first = np.sort(first)
+    rows, times = rows[first], times[first]
+    kept = ~np.isin(rows, excluded_rows)
+    rows, times = rows[kept], times[kept]
+    scores = ((times - shopper.last_event_us) / _DAY_US).astype(np.float32)
+    return RankedList(rows, scores, np.full(rows.size, np.nan, np.float32), _filled(rows, Source.RECENTLY_VIEWED))
+
+
+def similar(model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
     """Items nearest to the mean vector of `context_rows` (at least one), without those themselves, by dot product."""
     query = model.vectors[context_rows].mean(axis=0, keepdims=True, dtype=np.float32)
-    rows, scores = model.index.search(query, count, context_rows)
+    rows, scores = model.index.search(query, count, np.concatenate([context_rows, excluded_rows]))
     found = rows[0] >= 0
     rows, scores = rows[0][found], scores[0][found]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.SIMILAR))
@@ -95,9 +150,15 @@ def buy_again(
     excluded_rows: Rows = NO_ROWS,
 ) -> RankedList:
     """What the shopper has had before, in the ranker's order."""
-    rows = shopper.repeat_rows[~np.isin(shopper.repeat_rows, excluded_rows)]
+    rows = shopper.repeat_rows[_allowed(model, excluded_rows)[shopper.repeat_rows]]
     again = Candidates(rows, _filled(rows, Source.BUY_AGAIN))
     return rank(model, ranker, shopper, again, interest, model.item_to_item.ask(shopper), now_us)
+
+
+def _allowed(model: OrderingModel, excluded_rows: Rows) -> npt.NDArray[np.bool_]:
+    allowed = np.ones(len(model.items.vocabulary), dtype=bool)
+    allowed[excluded_rows] = False
+    return allowed
 
 
 def _filled(rows: Rows, source: Source) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,62 @@
+"""The online store and Triton asked once for a whole page: several lists of one shopper share one answer, also where
+the answer is that there is none, so that each list names what it had to do without."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from features.store import StoreUnavailable
+from services.common.towers import FloatArray, IntArray
+from services.ranking.pipeline import Users
+from services.ranking.scorer import Scorer, ScorerUnavailable
+
+
+class UsersOnce:
+    """A `Users` for one shopper."""
+
+    def __init__(self, users: Users) -> None:
+        """Ask `users` at the first call."""
+        self._users = users
+        self._answer: Mapping[str, Any] | None = None
+        self._state = "unasked"
+
+    async def read(self, user_id: str) -> Mapping[str, Any] | None:
+        """See `Users.read`; every call must name the same shopper."""
+        if self._state == "failed":
+            raise StoreUnavailable("did not answer this page's first question")
+        if self._state == "unasked":
+            self._state = "failed"  # unless it answers, also where the caller gives up waiting
+            self._answer = await self._users.read(user_id)
+            self._state = "answered"
+        return self._answer
+
+
+class ScorerOnce:
+    """A `Scorer` for one shopper."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        """Ask `scorer` at the first call."""
+        self._scorer = scorer
+        self._answer: FloatArray | ScorerUnavailable | None = None
+
+    async def interest_vectors(
+        self, history_vectors: FloatArray, event_types: IntArray, ages_days: FloatArray, timeout_seconds: float
+    ) -> FloatArray:
+        """See `Scorer.interest_vectors`; every call must be about the same history."""
+        if self._answer is None:
+            try:
+                self._answer = await self._scorer.interest_vectors(
+                    history_vectors, event_types, ages_days, timeout_seconds
+                )
+            except ScorerUnavailable as error:
+                self._answer = error
+        if isinstance(self._answer, ScorerUnavailable):
+            raise self._answer
+        return self._answer
+
+    async def text_vectors(self, texts: list[str], timeout_seconds: float) -> FloatArray:
+        """See `Scorer.text_vectors`."""
+        return await self._scorer.text_vectors(texts, timeout_seconds)
+
+    async def ready(self, timeout_seconds: float = 1.0) -> bool:
+        """See `Scorer.ready`."""
+        return await self._scorer.ready(timeout_seconds)

@@ -1,0 +1,204 @@
+"""Which items meet a request's conditions: catalogue facets as arrays, and masks over them.
+
+Shapes: N items in the order of the ITEMS table, V distinct terms, P pairs of term and item.
+
+Choices:
+- Lists of rows by term: a condition costs as much as the items that it names, plus a few passes over N booleans.
+- Exclusions, stock and sensitivity are separate from what merely narrows: they hold even where a list is filled up.
+
+This module does not know who bought what, nor how a list is filled up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.vocab import Rows, Vocabulary
+
+Mask = npt.NDArray[np.bool_]
+"""Which items of the catalogue, bool [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The rows that carry each term."""
+
+    terms: Vocabulary
+    """V terms, in the order in which the items first name them."""
+    starts: npt.NDArray[np.int64]
+    """int64 [V + 1], where each term's rows start in `rows`; the last is P."""
+    rows: Rows
+    """int32 [P], distinct and ascending within a term."""
+    row_count: int
+    """N."""
+
+    @classmethod
+    def of(cls, terms: pl.Series) -> "Postings":
+        """Sort rows by term.
+
+        Args:
+            terms: List(String) [N], each row's terms; nulls, empty lists and repeats are allowed.
+
+        Raises:
+            polars.exceptions.InvalidOperationError: if `terms` does not hold lists.
+        """
+        table = pl.DataFrame({"term": terms.list.unique(maintain_order=True)})
+        pairs = table.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int32)).explode("term").drop_nulls("term")
+        by_term = pairs.group_by("term", maintain_order=True).agg("row")
+        starts = np.zeros(by_term.height + 1, dtype=np.int64)
+        np.cumsum(by_term["row"].list.len().to_numpy(), out=starts[1:])
+        return cls(Vocabulary(by_term["term"]), starts, by_term["row"].explode().to_numpy(), terms.len())
+
+    def any_of(self, terms: Sequence[str]) -> Mask:
+        """Rows that carry at least one of `terms`, bool [N]; none carries an unknown term."""
+        mask = np.zeros(self.row_count, dtype=np.bool_)
+        for place in self.terms.rows(terms):
+            if place >= 0:
+                mask[self.rows[self.starts[place] : self.starts[place + 1]]] = True
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What conditions ask of items, for a whole catalogue."""
+
+    categories: Postings
+    """A term is one name of an item's category path, at any level."""
+    brands: Postings
+    attributes: Postings
+    """A term is an `attribute_term`."""
+    price: npt.NDArray[np.float64]
+    """float64 [N]; NaN where unknown."""
+    in_stock: Mask
+    sensitive: Mask
+
+    @classmethod
+    def plain(cls, item_count: int) -> "Facets":
+        """Of items about which no condition can say anything: for sale, not sensitive, and otherwise unknown."""
+        nothing = Postings.of(pl.Series([[]] * item_count, dtype=pl.List(pl.String)))
+        unknown = np.full(item_count, np.nan)
+        return cls(nothing, nothing, nothing, unknown, np.ones(item_count, bool), np.zeros(item_count, bool))
+
+    @classmethod
+    def of(cls, items: pl.DataFrame) -> "Facets":
+        """Facets of the ITEMS table, in its order of rows."""
+        key, value = pl.element().struct.field("key"), pl.element().struct.field("value")
+        term = pl.concat_str(key.str.len_chars().cast(pl.String), pl.lit(":"), key, value)
+        return cls(
+            categories=Postings.of(items["category"]),
+            brands=Postings.of(items.select(pl.concat_list("brand")).to_series()),
+            attributes=Postings.of(items["attributes"].list.eval(term)),
+            price=items["price"].fill_null(np.nan).to_numpy(),
+            in_stock=items["in_stock"].to_numpy(),
+            sensitive=items["sensitive"].to_numpy(),
+        )
+
+
+def attribute_term(name: str, value: str) -> str:
+    """Name and value of an attribute as one term; the name's length stands first, so that no two pairs share a term."""
+    return f"{len(name)}:{name}{value}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttributeRule:
+    """A condition on one attribute. An item may have several values of it; one of them decides."""
+
+    name: str
+    include_values: tuple[str, ...] = ()
+    """Only items with one of these values: an item without the attribute fails. Empty: no condition."""
+    exclude_values: tuple[str, ...] = ()
+    """No item with one of these values: an item without the attribute passes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conditions:
+    """Which items may be in a list; joined by AND, the values of one list by OR. An empty tuple is no condition."""
+
+    include_categories: tuple[str, ...] = ()
+    exclude_categories: tuple[str, ...] = ()
+    include_brands: tuple[str, ...] = ()
+    """An item without a brand is of none of them."""
+    exclude_brands: tuple[str, ...] = ()
+    include_rows: Rows | None = None
+    """int32 [I]; -1 is no item. None: no condition. Empty: no item, as where none of the ids asked for is known."""
+    exclude_rows: Rows | None = None
+    """int32 [E]; -1 has no effect."""
+    minimum_price: float | None = None
+    """The end is included; an item whose price is unknown fails either end."""
+    maximum_price: float | None = None
+    """As `minimum_price`."""
+    in_stock_only: bool = False
+    attributes: tuple[AttributeRule, ...] = ()
+    """All must hold."""
+    allow_sensitive: bool = False
+
+    @property
+    def narrows(self) -> bool:
+        """Whether `wanted` asks for more than `kept`: inclusions, a price or values of attributes."""
+        has_rows = self.include_rows is not None
+        has_price = self.minimum_price is not None or self.maximum_price is not None
+        has_values = any(rule.include_values or rule.exclude_values for rule in self.attributes)
+        return bool(self.include_categories or self.include_brands) or has_rows or has_price or has_values
+
+
+def kept(facets: Facets, conditions: Conditions) -> Mask:
+    """Items that may be in a list even where it is filled up: by the exclusions, stock and sensitivity alone.
+
+    Returns:
+        bool [N].
+
+    Raises:
+        IndexError: if one of `exclude_rows` is N or more.
+    """
+    left_out = facets.categories.any_of(conditions.exclude_categories)
+    left_out |= facets.brands.any_of(conditions.exclude_brands)
+    if conditions.exclude_rows is not None:
+        left_out |= _among(conditions.exclude_rows, left_out.size)
+    if conditions.in_stock_only:
+        left_out |= ~facets.in_stock
+    if not conditions.allow_sensitive:
+        left_out |= facets.sensitive
+    return ~left_out
+
+
+def wanted(facets: Facets, conditions: Conditions) -> Mask:
+    """Items that meet every condition: `kept`, and the inclusions, the price range and the attribute rules too.
+
+    Returns:
+        bool [N].
+
+    Raises:
+        IndexError: if one of `include_rows` or `exclude_rows` is N or more.
+    """
+    mask = kept(facets, conditions)
+    if conditions.include_categories:
+        mask &= facets.categories.any_of(conditions.include_categories)
+    if conditions.include_brands:
+        mask &= facets.brands.any_of(conditions.include_brands)
+    if conditions.include_rows is not None:
+        mask &= _among(conditions.include_rows, mask.size)
+    if conditions.minimum_price is not None:
+        mask &= facets.price >= conditions.minimum_price
+    if conditions.maximum_price is not None:
+        mask &= facets.price <= conditions.maximum_price
+    for rule in conditions.attributes:
+        _hold(rule, facets.attributes, mask)
+    return mask
+
+
+def _hold(rule: AttributeRule, attributes: Postings, mask: Mask) -> None:
+    """Clear the items of `mask` that break the rule."""
+    if rule.include_values:
+        mask &= attributes.any_of([attribute_term(rule.name, value) for value in rule.include_values])
+    if rule.exclude_values:
+        mask &= ~attributes.any_of([attribute_term(rule.name, value) for value in rule.exclude_values])
+
+
+def _among(rows: Rows, row_count: int) -> Mask:
+    """The given rows as a mask, without -1."""
+    mask = np.zeros(row_count, dtype=np.bool_)
+    mask[rows[rows >= 0]] = True
+    return mask

@@ -1,0 +1,97 @@
+"""Filters and whole pages, over a real socket with a real Valkey and a real Triton behind it."""
+
+from typing import Any
+
+import pytest
+from aisle.v1 import recommendation_service_pb2 as messages
+
+from services.ranking.placements import SERVED_PLACEMENTS
+from tests.integration.tiny_service import RunningService, TinyShopOnDisk, degradations
+
+CONTEXT = ["item-3", "item-9"]
+PAGE: list[dict[str, Any]] = [
+    {"placement": messages.PLACEMENT_BUY_IT_AGAIN, "page_size": 5},
+    {"placement": messages.PLACEMENT_RECOMMENDED_FOR_YOU, "page_size": 10},
+    {"placement": messages.PLACEMENT_SIMILAR_ITEMS, "page_size": 5, "context_item_ids": CONTEXT},
+    {"placement": messages.PLACEMENT_BEST_SELLERS, "page_size": 10},
+]
+
+
+def numbers(reply: messages.RecommendResponse) -> list[int]:
+    """Item "item-7" is number 7: its brand is "brand-1" (7 % 3), its size "small" (odd), its price 1 + 7 % 7, and it is
+    in stock unless it is a multiple of 5."""
+    return [int(result.item_id.removeprefix("item-")) for result in reply.results]
+
+
+@pytest.mark.parametrize("user_id", ["user-1", "user-3", "nobody"])
+@pytest.mark.parametrize("placement", sorted(SERVED_PLACEMENTS))
+async def test_every_placement_holds_to_the_filter(ranking: RunningService, placement: int, user_id: str) -> None:
+    chosen: dict[str, Any] = {
+        "include_categories": ["bakery", "dairy", "cellar"],
+        "include_brands": ["brand-1", "brand-2"],
+        "price_range": {"maximum_price": 6},
+        "attribute_conditions": [{"name": "size", "include_values": ["small"]}],
+        "exclude_item_ids": ["item-7"],
+        "in_stock_only": True,
+    }
+    asked: dict[str, Any] = {"placement": placement, "context_item_ids": CONTEXT, "page_size": 10}
+    strict = numbers(await ranking.recommended_for(user_id, filter=chosen | {"strict": True}, **asked))
+    passing = {
+        number
+        for number in range(40)
+        if number % 3 and number % 7 <= 5 and number % 2 and number != 7 and number % 5 and number not in (3, 9)
+    }
+    assert set(strict) <= passing
+    filled = numbers(await ranking.recommended_for(user_id, filter=chosen, **asked))
+    assert filled[: len(strict)] == strict
+    assert len(filled) == len(set(filled)) == 10
+    assert all(number % 5 and number not in (3, 7, 9) for number in filled)
+
+
+async def test_a_category_page_is_the_shoppers_list_within_the_category(
+    served_shop: TinyShopOnDisk, ranking: RunningService
+) -> None:
+    chosen = {"include_categories": ["bakery"], "strict": True}
+    reply = await ranking.recommended_for("user-3", placement=messages.PLACEMENT_CATEGORY, filter=chosen, page_size=100)
+    same = await ranking.recommended_for("user-3", filter=chosen, page_size=100)
+    assert numbers(reply) == numbers(same)
+    items = served_shop.release.model.items
+    bakery = {
+        int(name.removeprefix("item-"))
+        for name, leaf in zip(items.vocabulary.ids, items.leaf, strict=True)
+        if items.leaves.ids[leaf].startswith("bakery")
+    }
+    assert set(numbers(reply)) <= bakery
+    assert len(numbers(reply)) > len(bakery) // 2
+
+
+async def test_given_items_that_do_not_pass_are_left_out(ranking: RunningService) -> None:
+    asked = messages.RankRequest(user_id="user-2", item_ids=["item-4", "gone", "item-5", "item-7"])
+    everything = await ranking.client.rank(asked)
+    assert sorted(result.item_id for result in everything.results) == ["gone", "item-4", "item-5", "item-7"]
+    asked.filter.CopyFrom(messages.Filter(in_stock_only=True, exclude_brands=["brand-1"]))
+    assert [result.item_id for result in (await ranking.client.rank(asked)).results] == ["gone"]
+
+
+async def test_no_item_is_twice_on_a_page_and_the_earlier_list_has_it(ranking: RunningService) -> None:
+    for user_id in ("user-1", "user-3", "nobody"):
+        batch = messages.BatchRecommendRequest(user_id=user_id, requests=[messages.RecommendRequest(**p) for p in PAGE])
+        replies = (await ranking.client.batch_recommend(batch)).responses
+        shown = [number for reply in replies for number in numbers(reply)]
+        assert len(shown) == len(set(shown))
+        alone = await ranking.recommended_for(user_id, **PAGE[0])
+        assert numbers(replies[0]) == numbers(alone)
+        assert all(not degradations(reply) for reply in replies)
+        assert len({reply.recommendation_id for reply in replies}) == len(PAGE)
+        sellers = await ranking.recommended_for(user_id, **PAGE[3] | {"page_size": 100})
+        taken = {number for reply in replies[:3] for number in numbers(reply)}
+        assert numbers(replies[3]) == [number for number in numbers(sellers) if number not in taken][:10]
+
+
+async def test_included_items_that_are_not_in_the_catalogue_are_named_behind_those_of_the_context(
+    ranking: RunningService,
+) -> None:
+    reply = await ranking.recommended_for(
+        "user-1", context_item_ids=["lost", "item-3"], filter={"include_item_ids": ["gone", "item-8", "lost"]}
+    )
+    assert reply.missing_ids == ["lost", "gone"]
