@@ -20,6 +20,7 @@ from services.ranking.batches import parts_of
 from services.ranking.metrics import RankingMetrics
 from services.ranking.once import ScorerOnce, UsersOnce
 from services.ranking.ordering import NO_ROWS, RankedList, popular
+from services.ranking.pages import continued, page_token
 from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
 from services.ranking.placements import check_placement, fill_placement
 from services.ranking.replies import rank_response, recommend_response
@@ -28,7 +29,6 @@ from services.ranking.selecting import Selected, check_filter, known_rows, selec
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
 UNSERVED_RECOMMEND = (
-    "page_token",
     "diversity_level",
     "price_rerank_level",
     "promotions",
@@ -69,7 +69,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             NotServed: a field, placement or tenant that this version does not serve.
         """
         check(request)
-        _check_recommend(request, "")
+        self._check(request, "")
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
         reply, _ = await self._answer(self._pipeline, request, _deadline(context), NO_ROWS)
@@ -117,7 +117,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         check(request)
         parts, version = parts_of(request), self._pipeline.release.version
         for position, part in enumerate(parts):
-            _check_recommend(part, f"requests[{position}].")
+            self._check(part, f"requests[{position}].")
         if request.validate_only:
             empty = messages.RecommendResponse(bundle_version=version)
             return messages.BatchRecommendResponse(responses=[empty] * len(parts))
@@ -131,6 +131,19 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             taken = np.concatenate([taken, rows])
         return messages.BatchRecommendResponse(responses=replies)
 
+    def _check(self, request: messages.RecommendRequest, prefix: str) -> None:
+        """What `check` does not know of; fields are named behind `prefix`."""
+        try:
+            _refuse_other_tenants(request.tenant)
+            refuse_unserved(request, UNSERVED_RECOMMEND)
+            check_placement(request)
+            check_filter(request.filter, "filter")
+            if request.page_token:
+                continued(self._pipeline.release.model, request)
+        except (InvalidField, NotServed) as error:
+            error.move_below(prefix)
+            raise
+
     async def _answer(
         self, pipeline: Pipeline, request: messages.RecommendRequest, deadline: float, taken_rows: Rows
     ) -> tuple[messages.RecommendResponse, Rows]:
@@ -139,24 +152,32 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         with trace.stage("total"):
             context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
             selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
-            ranked = await _page(pipeline, request, context_rows, selected, trace)
+            if request.page_token:
+                going_on = continued(model, request)
+                recommendation_id, ranked = going_on.recommendation_id, going_on.ranked.without(taken_rows)
+            else:
+                recommendation_id = self._new_id()
+                ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
+            count = request.page_size or PAGE_SIZE_DEFAULT
+            page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))
         self._metrics.count(trace)
         missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
-        return recommend_response(pipeline.release, ranked, missing, self._new_id(), trace), ranked.rows
+        reply = recommend_response(pipeline.release, page, missing, recommendation_id, trace)
+        reply.next_page_token = token
+        return reply, page.rows
 
 
-async def _page(
+async def _whole_list(
     pipeline: Pipeline, request: messages.RecommendRequest, context_rows: Rows, selected: Selected, trace: Trace
 ) -> RankedList:
-    """One page of a placement; if the filter leaves it short and may be widened, popular items fill it up."""
-    count = request.page_size or PAGE_SIZE_DEFAULT
+    """All pages of a placement; if the filter leaves it short and may be widened, popular items fill it up."""
+    count = pipeline.release.limits.total
     ranked = await fill_placement(pipeline, request, context_rows, count, selected.selection, trace)
-    ranked = ranked.head(count)
-    if selected.fill is None or ranked.rows.size == count:
+    if selected.fill is None or ranked.rows.size >= count:
         return ranked
     there = np.concatenate([context_rows, ranked.rows])
-    more = await pipeline.of_all(popular, request.user_id, count, trace, selected.fill, there)
-    return ranked.filled_with(more).head(count)
+    more = await pipeline.of_all(popular, request.user_id, count - ranked.rows.size, trace, selected.fill, there)
+    return ranked.filled_with(more)
 
 
 def registration(servicer: RecommendationServicer) -> Register:
@@ -167,18 +188,6 @@ def registration(servicer: RecommendationServicer) -> Register:
         return [SERVICE_NAME]
 
     return register
-
-
-def _check_recommend(request: messages.RecommendRequest, prefix: str) -> None:
-    """What `check` does not know of; fields are named behind `prefix`."""
-    try:
-        _refuse_other_tenants(request.tenant)
-        refuse_unserved(request, UNSERVED_RECOMMEND)
-        check_placement(request)
-        check_filter(request.filter, "filter")
-    except (InvalidField, NotServed) as error:
-        error.move_below(prefix)
-        raise
 
 
 def _refuse_other_tenants(tenant: str) -> None:

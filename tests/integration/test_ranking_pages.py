@@ -95,3 +95,35 @@ async def test_included_items_that_are_not_in_the_catalogue_are_named_behind_tho
         "user-1", context_item_ids=["lost", "item-3"], filter={"include_item_ids": ["gone", "item-8", "lost"]}
     )
     assert reply.missing_ids == ["lost", "gone"]
+
+
+@pytest.mark.parametrize("user_id", ["user-3", "nobody"])
+@pytest.mark.parametrize("placement", sorted(SERVED_PLACEMENTS))
+async def test_pages_are_the_list_in_pieces(ranking: RunningService, placement: int, user_id: str) -> None:
+    asked: dict[str, Any] = {
+        "placement": placement,
+        "context_item_ids": CONTEXT,
+        "filter": {"include_categories": ["bakery", "cellar", "dairy"], "exclude_brands": ["brand-0"]},
+    }
+    whole = await ranking.recommended_for(user_id, page_size=100, **asked)
+    assert whole.next_page_token == ""
+    pieces, token, ids = [], "", set()
+    for page_size in (4, 1, 7, 100):
+        page = await ranking.recommended_for(user_id, page_size=page_size, page_token=token, **asked)
+        pieces += list(page.results)
+        ids.add(page.recommendation_id)
+        token = page.next_page_token
+        if not token:
+            break
+    assert [piece.item_id for piece in pieces] == [result.item_id for result in whole.results]
+    assert [piece.score for piece in pieces] == pytest.approx([result.score for result in whole.results])
+    assert [piece.source for piece in pieces] == [result.source for result in whole.results]
+    assert token == ""
+    assert len(ids) == 1
+
+
+async def test_a_later_page_needs_no_back_end(served_shop: TinyShopOnDisk, ranking: RunningService) -> None:
+    first = await ranking.recommended_for("user-3", page_size=5)
+    second = await ranking.recommended_for("user-3", page_size=5, page_token=first.next_page_token)
+    assert set(second.stage_timings_ms) == {"total"}
+    assert not set(numbers(first)) & set(numbers(second))

@@ -14,7 +14,6 @@ from tests.integration.tiny_service import RunningService
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNSERVED = grpc.StatusCode.UNIMPLEMENTED
 VALUES: dict[str, Any] = {
-    "page_token": "next",
     "context_item_ids": ["item-1"],
     "diversity_level": messages.DIVERSITY_LEVEL_LOW,
     "price_rerank_level": messages.PRICE_RERANK_LEVEL_LOW,
@@ -26,7 +25,7 @@ VALUES: dict[str, Any] = {
 """A valid value of every field that some request does not serve."""
 
 SHOPPER = {"filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
-SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size"}
+SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size", "page_token"}
 SERVED_RANK = SHOPPER | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
 UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
@@ -43,6 +42,8 @@ BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     (FOR_YOU | {"user_id": "x" * 129}, INVALID, "user_id"),
     (FOR_YOU | {"tenant": "another-shop"}, UNSERVED, "tenant"),
     (SIMILAR, INVALID, "context_item_ids"),
+    (FOR_YOU | {"page_token": "next"}, INVALID, "page_token"),
+    (FOR_YOU | {"page_token": "x" * 8193}, INVALID, "page_token"),
     ({"placement": messages.PLACEMENT_OTHERS_YOU_MAY_LIKE}, INVALID, "context_item_ids"),
     ({"placement": messages.PLACEMENT_CATEGORY}, INVALID, "filter.include_categories"),
     (FOR_YOU | {"filter": TURNED}, INVALID, "filter.price_range.maximum_price"),

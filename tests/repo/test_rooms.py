@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
         "training/baselines/ease.py",
         "training/baselines/histories.py",
         "training/baselines/item_knn.py",
+        "training/factors.py",
         "training/item_to_item.py",
     },
     "tokenizers": {"services/triton/cpu_model.py", "services/triton/tokenizer_model.py", "training/compress.py"},

@@ -33,8 +33,19 @@ class OrderingModel:
     """For each most specific category its rows, most popular first."""
     tie_keys: npt.NDArray[np.uint64]
     """uint64 [N], see `tie_keys`."""
+    rows_by_key: Rows
+    """int32 [N], every row by rising tie key."""
     facets: Facets
     """What a filter can ask of every item."""
+
+    def rows_of_keys(self, keys: npt.NDArray[np.uint64]) -> Rows:
+        """Row of each tie key, int32 [n]; -1 for a key that no item of this bundle has."""
+        rows = np.full(keys.size, -1, dtype=np.int32)
+        if self.rows_by_key.size:
+            places = np.searchsorted(self.tie_keys, keys, sorter=self.rows_by_key)
+            found = self.rows_by_key[np.minimum(places, self.rows_by_key.size - 1)]
+            rows = np.where(self.tie_keys[found] == keys, found, rows)
+        return rows
 
     @classmethod
     def assemble(
@@ -47,6 +58,7 @@ class OrderingModel:
         facets: Facets | None = None,
     ) -> "OrderingModel":
         """Build with what follows from the parts; without facets (training filters nothing) every item is plain."""
+        keys = tie_keys(items.vocabulary.ids)
         return cls(
             items=items,
             vectors=vectors,
@@ -54,7 +66,8 @@ class OrderingModel:
             item_to_item=item_to_item,
             popular_rows=popular_rows,
             popular_in_leaf=_by_leaf(items, popular_rows),
-            tie_keys=tie_keys(items.vocabulary.ids),
+            tie_keys=keys,
+            rows_by_key=np.argsort(keys, kind="stable").astype(np.int32),
             facets=facets or Facets.plain(len(items.vocabulary)),
         )
 

@@ -34,6 +34,15 @@ class RankedList:
         """The best `count`."""
         return RankedList(self.rows[:count], self.scores[:count], self.interest[:count], self.sources[:count])
 
+    def tail(self, count: int) -> "RankedList":
+        """All but the best `count`."""
+        return RankedList(self.rows[count:], self.scores[count:], self.interest[count:], self.sources[count:])
+
+    def without(self, rows: Rows) -> "RankedList":
+        """The list without these rows."""
+        kept = ~np.isin(self.rows, rows)
+        return RankedList(self.rows[kept], self.scores[kept], self.interest[kept], self.sources[kept])
+
     def filled_with(self, others: "RankedList") -> "RankedList":
         """This list and behind it another one of other rows, its scores moved so that they go on falling."""
         scores = others.scores
