@@ -22,10 +22,12 @@ from features.store import StoreUnavailable
 from features.vocab import Rows
 from services.ranking.ordering import (
     NO_ROWS,
+    Explanations,
     Interest,
     OrderingModel,
     RankedList,
     buy_again,
+    explain,
     fallback_interest,
     gather,
     near_query,
@@ -110,12 +112,13 @@ class Trace:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time one stage."""
+        """Time one stage; one that is entered again goes on."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.timings_ms[name] = (time.perf_counter() - started) * 1000.0
+            spent = (time.perf_counter() - started) * 1000.0
+            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent
 
     def at_most(self, budget_seconds: float) -> float:
         """The budget, or half of what is left if that is less: the answer must still be put together afterwards."""
@@ -181,6 +184,14 @@ class Pipeline:
             together = model.item_to_item.ask(shopper)
             chosen = requested(rows[~np.isin(rows, selection.excluded_for(shopper, now_us))])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
+
+    async def explain(self, user_id: str, rows: Rows, trace: Trace) -> Explanations:
+        """Why the ranker scores these rows as it does for the shopper."""
+        shopper = await self._shopper(user_id, trace)
+        interest = await self._interest(shopper, trace)
+        with trace.stage("explanation"):
+            release = self.release
+            return explain(release.model, release.rankers.all_items, shopper, interest, rows, self.clock.now_us())
 
     async def of_context(
         self, make: OfContext, user_id: str, context_rows: Rows, count: int, trace: Trace, selection: Selection

@@ -1,13 +1,20 @@
 """Ordered lists to the API's messages. Knows the messages, not how the lists came about."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from services.ranking.ordering import RankedList, Source
+from features import spec
+from features.vocab import Rows
+from services.ranking.ordering import Explanations, RankedList, Source
 from services.ranking.pipeline import Trace
 from services.ranking.release import Release
+
+CONTRIBUTIONS_MAX = 10
+OTHER_FEATURES = "other_features"
+"""What all features add that are not named, so that contributions and baseline sum to the score."""
 
 REASONS = {
     Source.REQUEST: "",
@@ -37,6 +44,31 @@ def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedIt
         )
         for item_id, score, interest, source in columns
     ]
+
+
+def add_explanations(
+    release: Release, items: Iterable[messages.RankedItem], rows: Rows, explained: Explanations | None
+) -> None:
+    """Fill in `stage_scores` of all items, and `explanation` of those of `rows`, explained in that order."""
+    names, place = spec.MATRIX_COLUMNS, {int(row): number for number, row in enumerate(rows)}
+    vocabulary = release.model.items.vocabulary
+    for item in items:
+        [row] = vocabulary.rows([item.item_id])
+        number = place.get(int(row))
+        if number is None or explained is None:
+            item.stage_scores["list"] = item.score
+            continue
+        added, values = explained.contributions[number], explained.values[number]
+        order = np.argsort(-np.abs(added), kind="stable")[: CONTRIBUTIONS_MAX - 1]
+        item.stage_scores["ranker"] = explained.scores[number]
+        item.explanation.baseline_score = explained.baselines[number]
+        for feature in order:
+            item.explanation.contributions.add(
+                feature_name=names[feature], value=values[feature], contribution=added[feature]
+            )
+        item.explanation.contributions.add(feature_name=OTHER_FEATURES, contribution=added.sum() - added[order].sum())
+        evidence = explained.evidence[number]
+        item.explanation.evidence_item_ids.extend(vocabulary.names(evidence[evidence >= 0]))
 
 
 def recommend_response(

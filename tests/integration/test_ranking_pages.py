@@ -127,3 +127,36 @@ async def test_a_later_page_needs_no_back_end(served_shop: TinyShopOnDisk, ranki
     second = await ranking.recommended_for("user-3", page_size=5, page_token=first.next_page_token)
     assert set(second.stage_timings_ms) == {"total"}
     assert not set(numbers(first)) & set(numbers(second))
+
+
+async def test_an_explanation_adds_up_to_the_score_and_names_items_of_the_history(
+    served_shop: TinyShopOnDisk, ranking: RunningService
+) -> None:
+    vocabulary = served_shop.release.model.items.vocabulary
+    had = set(vocabulary.names(served_shop.shopper("user-3").history_rows))
+    plain = await ranking.recommended_for("user-3", page_size=8)
+    reply = await ranking.recommended_for("user-3", page_size=8, explain=True)
+    ranked = await ranking.client.rank(
+        messages.RankRequest(user_id="user-3", item_ids=["item-1", "gone", "item-2"], explain=True)
+    )
+    assert [result.item_id for result in reply.results] == [result.item_id for result in plain.results]
+    for result in [*reply.results, *ranked.results[:2]]:
+        reasons = result.explanation
+        assert len(reasons.contributions) <= 10
+        added = sum(part.contribution for part in reasons.contributions)
+        assert reasons.baseline_score + added == pytest.approx(result.score, abs=1e-4)
+        assert result.stage_scores["ranker"] == pytest.approx(result.score, abs=1e-4)
+        sizes = [abs(part.contribution) for part in reasons.contributions[:-1]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert 0 < len(reasons.evidence_item_ids) <= 3
+        assert set(reasons.evidence_item_ids) <= had - {result.item_id}
+    assert not ranked.results[2].HasField("explanation")
+    assert not plain.results[0].HasField("explanation")
+    assert "explanation" in reply.stage_timings_ms
+
+
+async def test_a_list_that_the_ranker_did_not_order_says_only_its_score(ranking: RunningService) -> None:
+    reply = await ranking.recommended_for("nobody", page_size=3, explain=True)
+    for result in reply.results:
+        assert dict(result.stage_scores) == {"list": result.score}
+        assert not result.HasField("explanation")

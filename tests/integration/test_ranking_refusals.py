@@ -20,11 +20,10 @@ VALUES: dict[str, Any] = {
     "promotions": [messages.Promotion(name="spring", filter=messages.Filter())],
     "exploration_weight": 0.1,
     "experiment_overrides": {"ranker": "b"},
-    "explain": True,
 }
 """A valid value of every field that some request does not serve."""
 
-SHOPPER = {"filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
+SHOPPER = {"explain", "filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
 SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size", "page_token"}
 SERVED_RANK = SHOPPER | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
@@ -90,7 +89,7 @@ BAD_BATCHES: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     ({"requests": [FOR_YOU] * 11}, INVALID, "requests"),
     ({"requests": [FOR_YOU, {}]}, INVALID, "requests[1].placement"),
     ({"requests": [FOR_YOU, SIMILAR]}, INVALID, "requests[1].context_item_ids"),
-    ({"requests": [FOR_YOU | {"explain": True}]}, UNSERVED, "requests[0].explain"),
+    ({"requests": [FOR_YOU | {"exploration_weight": 1}]}, UNSERVED, "requests[0].exploration_weight"),
     ({"requests": [FOR_YOU], "tenant": "another-shop"}, UNSERVED, "requests[0].tenant"),
     ({"requests": [FOR_YOU, FOR_YOU | {"user_id": "b"}], "user_id": "a"}, INVALID, "requests[1].user_id"),
     ({"requests": [FOR_YOU | {"session_id": "b"}]}, INVALID, "requests[0].session_id"),

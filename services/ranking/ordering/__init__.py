@@ -13,6 +13,7 @@ from services.ranking.ordering.candidates import (
     near_query,
     requested,
 )
+from services.ranking.ordering.explain import Explanations, alike, explain
 from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
@@ -37,6 +38,7 @@ __all__ = [
     "CandidateLimits",
     "Candidates",
     "Conditions",
+    "Explanations",
     "Facets",
     "Interest",
     "ItemToItem",
@@ -46,8 +48,10 @@ __all__ = [
     "Ranker",
     "Rankers",
     "Source",
+    "alike",
     "best_over_interests",
     "buy_again",
+    "explain",
     "fallback_interest",
     "gather",
     "interest_scores",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 
 from features import bundle as files
 from features import spec
@@ -47,8 +48,16 @@ class Ranker:
         """Raw ranking scores, float32 [n], for float32 [n, F]; only their order has a meaning."""
         if not matrix.shape[0]:
             return np.empty(0, dtype=np.float32)
-        scores = self._booster.predict(matrix, num_threads=1, validate_features=False)
+        scores = self._booster.predict(matrix, num_threads=1, raw_score=True, validate_features=False)
         return np.asarray(scores, dtype=np.float32)
+
+    def contributions(self, matrix: Floats) -> npt.NDArray[np.float64]:
+        """What each feature adds to each raw score, float64 [n, F + 1], for float32 [n, F]; the last column is the
+        baseline, and a row sums to the score."""
+        if not matrix.shape[0]:
+            return np.empty((0, matrix.shape[1] + 1))
+        found = self._booster.predict(matrix, num_threads=1, pred_contrib=True, validate_features=False)
+        return np.asarray(found, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,89 @@
+"""From a request that has been checked to its reply: one list, chosen, paged and explained."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+from aisle.v1 import recommendation_service_pb2 as messages
+
+from features.vocab import Rows
+from services.common.limits import PAGE_SIZE_DEFAULT
+from services.ranking.once import ScorerOnce, UsersOnce
+from services.ranking.ordering import NO_ROWS, RankedList, popular
+from services.ranking.pages import continued, page_token
+from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
+from services.ranking.placements import fill_placement
+from services.ranking.replies import add_explanations, rank_response, recommend_response
+from services.ranking.selecting import Selected, known_rows, select
+
+NewId = Callable[[], str]
+"""Makes recommendation ids."""
+
+
+def for_one_shopper(pipeline: Pipeline) -> Pipeline:
+    """The same pipeline for several questions about one shopper, whose row and interests are asked for once."""
+    return replace(pipeline, users=UsersOnce(pipeline.users), scorer=ScorerOnce(pipeline.scorer))
+
+
+async def recommend(
+    pipeline: Pipeline, request: messages.RecommendRequest, trace: Trace, new_id: NewId, taken_rows: Rows = NO_ROWS
+) -> tuple[messages.RecommendResponse, Rows]:
+    """The reply, and the rows in it; `taken_rows` are on the page already."""
+    model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
+    with trace.stage("total"):
+        context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
+        selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
+        if request.page_token:
+            going_on = continued(model, request)
+            recommendation_id, ranked = going_on.recommendation_id, going_on.ranked.without(taken_rows)
+        else:
+            recommendation_id = new_id()
+            ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
+        count = request.page_size or PAGE_SIZE_DEFAULT
+        page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))
+        missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
+        reply = recommend_response(pipeline.release, page, missing, recommendation_id, trace)
+        reply.next_page_token = token
+        if request.explain:
+            await _explain(pipeline, request.user_id, page, reply.results, trace)
+    reply.stage_timings_ms.update(trace.timings_ms)
+    return reply, page.rows
+
+
+async def rank(pipeline: Pipeline, request: messages.RankRequest, trace: Trace, new_id: NewId) -> messages.RankResponse:
+    """The given items that pass the filter, in order; those the catalogue lacks come last."""
+    model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
+    with trace.stage("total"):
+        rows, missing = known_rows(model.items.vocabulary, request.item_ids)
+        selection = EVERYTHING
+        if request.HasField("filter"):
+            selection = select(model.facets, model.items.vocabulary, request.filter).selection
+        ranked = await pipeline.rank(request.user_id, rows, trace, selection)
+        reply = rank_response(pipeline.release, ranked, missing, new_id(), trace)
+        if request.explain:
+            known = reply.results[: ranked.rows.size]
+            await _explain(pipeline, request.user_id, ranked, known, trace)
+    reply.stage_timings_ms.update(trace.timings_ms)
+    return reply
+
+
+async def _whole_list(
+    pipeline: Pipeline, request: messages.RecommendRequest, context_rows: Rows, selected: Selected, trace: Trace
+) -> RankedList:
+    """All pages of a placement; if the filter leaves it short and may be widened, popular items fill it up."""
+    count = pipeline.release.limits.total
+    ranked = await fill_placement(pipeline, request, context_rows, count, selected.selection, trace)
+    if selected.fill is None or ranked.rows.size >= count:
+        return ranked
+    there = np.concatenate([context_rows, ranked.rows])
+    more = await pipeline.of_all(popular, request.user_id, count - ranked.rows.size, trace, selected.fill, there)
+    return ranked.filled_with(more)
+
+
+async def _explain(
+    pipeline: Pipeline, user_id: str, ranked: RankedList, items: Iterable[messages.RankedItem], trace: Trace
+) -> None:
+    """Explain the items that the ranker has placed: where it had no say, interest had none either."""
+    rows = ranked.rows[~np.isnan(ranked.interest)]
+    explained = await pipeline.explain(user_id, rows, trace) if rows.size else None
+    add_explanations(pipeline.release, items, rows, explained)
