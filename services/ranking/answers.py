@@ -13,6 +13,7 @@ from services.ranking.ordering import NO_ROWS, RankedList, popular
 from services.ranking.pages import continued, page_token
 from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
 from services.ranking.placements import fill_placement
+from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
 from services.ranking.selecting import Selected, known_rows, select
 
@@ -33,17 +34,21 @@ async def recommend(
     with trace.stage("total"):
         context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
         selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
+        count = request.page_size or PAGE_SIZE_DEFAULT
         if request.page_token:
             going_on = continued(model, request)
             recommendation_id, ranked = going_on.recommendation_id, going_on.ranked.without(taken_rows)
         else:
             recommendation_id = new_id()
             ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
-        count = request.page_size or PAGE_SIZE_DEFAULT
+            if request.promotions:
+                there = np.concatenate([context_rows, taken_rows])
+                ranked = await promote(pipeline, request, ranked, there, count, trace)
         page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))
         missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
         reply = recommend_response(pipeline.release, page, missing, recommendation_id, trace)
         reply.next_page_token = token
+        name_promotions(model, request, page, reply.results)
         if request.explain:
             await _explain(pipeline, request.user_id, page, reply.results, trace)
     reply.stage_timings_ms.update(trace.timings_ms)

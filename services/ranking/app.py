@@ -21,6 +21,7 @@ from services.ranking.ordering import NO_ROWS
 from services.ranking.pages import continued
 from services.ranking.pipeline import Pipeline, Trace
 from services.ranking.placements import check_placement
+from services.ranking.promoting import check_promotions
 from services.ranking.selecting import check_filter
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
@@ -28,7 +29,6 @@ SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"
 UNSERVED_RECOMMEND = (
     "diversity_level",
     "price_rerank_level",
-    "promotions",
     "exploration_weight",
     "experiment_overrides",
 )
@@ -129,6 +129,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             refuse_unserved(request, UNSERVED_RECOMMEND)
             check_placement(request)
             check_filter(request.filter, "filter")
+            check_promotions(request.promotions)
             if request.page_token:
                 continued(self._pipeline.release.model, request)
         except (InvalidField, NotServed) as error:

@@ -26,6 +26,7 @@ REASONS = {
     Source.RECENTLY_VIEWED: "You looked at this",
     Source.TRENDING: "In rising demand",
     Source.POPULAR: "Popular now",
+    Source.PROMOTION: "",
 }
 """One short English sentence per source, shown to shoppers as it is or replaced by the front end."""
 

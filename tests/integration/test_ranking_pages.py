@@ -160,3 +160,33 @@ async def test_a_list_that_the_ranker_did_not_order_says_only_its_score(ranking:
     for result in reply.results:
         assert dict(result.stage_scores) == {"list": result.score}
         assert not result.HasField("explanation")
+
+
+@pytest.mark.parametrize("user_id", ["user-3", "nobody"])
+async def test_promoted_items_have_their_share_of_every_page_their_name_and_the_shops_limits(
+    ranking: RunningService, user_id: str
+) -> None:
+    promotions = [
+        {"name": "spring", "promoted_percent": 20, "pinned_position": 1, "filter": {"include_brands": ["brand-1"]}},
+        {"name": "small", "promoted_percent": 10, "filter": {"price_range": {"maximum_price": 2}}},
+    ]
+    asked: dict[str, Any] = {
+        "promotions": promotions,
+        "filter": {"in_stock_only": True, "exclude_categories": ["fine"]},
+        "context_item_ids": ["item-4"],
+    }
+    first = await ranking.recommended_for(user_id, page_size=10, **asked)
+    second = await ranking.recommended_for(user_id, page_size=10, page_token=first.next_page_token, **asked)
+    assert first.results[0].promotion_name == "spring"
+    shown = numbers(first) + numbers(second)
+    assert len(shown) == len(set(shown))
+    assert all(number % 5 and number != 4 for number in shown)
+    for page in (first, second):
+        by_name: dict[str, list[int]] = {"": [], "spring": [], "small": []}
+        for number, result in zip(numbers(page), page.results, strict=True):
+            by_name[result.promotion_name].append(number)
+            is_promoted = result.source == messages.CANDIDATE_SOURCE_PROMOTION
+            assert is_promoted == bool(result.promotion_name)
+        assert all(number % 3 == 1 for number in by_name["spring"])
+        assert all(number % 7 <= 1 for number in by_name["small"])
+    assert sum(result.promotion_name != "" for result in first.results) == 3

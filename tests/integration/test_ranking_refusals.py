@@ -17,20 +17,21 @@ VALUES: dict[str, Any] = {
     "context_item_ids": ["item-1"],
     "diversity_level": messages.DIVERSITY_LEVEL_LOW,
     "price_rerank_level": messages.PRICE_RERANK_LEVEL_LOW,
-    "promotions": [messages.Promotion(name="spring", filter=messages.Filter())],
     "exploration_weight": 0.1,
     "experiment_overrides": {"ranker": "b"},
 }
 """A valid value of every field that some request does not serve."""
 
 SHOPPER = {"explain", "filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
-SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size", "page_token"}
+SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size", "page_token", "promotions"}
 SERVED_RANK = SHOPPER | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
 UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
 
 TURNED = messages.Filter(price_range=messages.PriceRange(minimum_price=5, maximum_price=4))
 NAMELESS = messages.Filter(attribute_conditions=[messages.AttributeCondition(include_values=["small"])])
+SPRING: dict[str, Any] = {"name": "spring", "filter": messages.Filter()}
+TURNED_PROMOTION = "promotions[1].filter.price_range.maximum_price"
 FOR_YOU = {"placement": messages.PLACEMENT_RECOMMENDED_FOR_YOU}
 SIMILAR = {"placement": messages.PLACEMENT_SIMILAR_ITEMS}
 BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
@@ -42,6 +43,10 @@ BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     (FOR_YOU | {"tenant": "another-shop"}, UNSERVED, "tenant"),
     (SIMILAR, INVALID, "context_item_ids"),
     (FOR_YOU | {"page_token": "next"}, INVALID, "page_token"),
+    (FOR_YOU | {"promotions": [SPRING | {"promoted_percent": 60}] * 2}, INVALID, "promotions"),
+    (FOR_YOU | {"promotions": [SPRING, SPRING | {"filter": TURNED}]}, INVALID, TURNED_PROMOTION),
+    (FOR_YOU | {"promotions": [SPRING | {"promoted_percent": 101}]}, INVALID, "promotions[0].promoted_percent"),
+    (FOR_YOU | {"promotions": [{"name": "spring"}]}, INVALID, "promotions[0].filter"),
     (FOR_YOU | {"page_token": "x" * 8193}, INVALID, "page_token"),
     ({"placement": messages.PLACEMENT_OTHERS_YOU_MAY_LIKE}, INVALID, "context_item_ids"),
     ({"placement": messages.PLACEMENT_CATEGORY}, INVALID, "filter.include_categories"),

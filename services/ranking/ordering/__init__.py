@@ -14,10 +14,11 @@ from services.ranking.ordering.candidates import (
     requested,
 )
 from services.ranking.ordering.explain import Explanations, alike, explain
-from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, kept, wanted
+from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, Mask, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
+from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
     RankedList,
     buy_again,
@@ -43,7 +44,9 @@ __all__ = [
     "Interest",
     "ItemToItem",
     "ItemToItemScores",
+    "Mask",
     "OrderingModel",
+    "Promoted",
     "RankedList",
     "Ranker",
     "Rankers",
@@ -71,4 +74,5 @@ __all__ = [
     "tie_keys",
     "trending",
     "wanted",
+    "with_promotions",
 ]

@@ -32,6 +32,7 @@ class Source(IntEnum):
     RECENTLY_VIEWED = 7
     TRENDING = 8
     POPULAR = 9
+    PROMOTION = 11
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,67 @@
+"""The API's promotions into a list: which items each may show, ordered for the shopper."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from aisle.v1 import recommendation_service_pb2 as messages
+
+from features.vocab import Rows
+from services.common.errors import InvalidField
+from services.ranking.ordering import Mask, OrderingModel, Promoted, RankedList, Source, kept, wanted, with_promotions
+from services.ranking.pipeline import Pipeline, Selection, Trace
+from services.ranking.selecting import check_filter, conditions_of
+
+PROMOTED_ITEMS_MAX = 100
+"""Items of one promotion that are ordered for the shopper: its most popular ones."""
+
+
+def check_promotions(promotions: Sequence[messages.Promotion]) -> None:
+    """Check what joins several fields.
+
+    Raises:
+        InvalidField: more than all places are given away, or a filter that cannot be.
+    """
+    total = sum(promotion.promoted_percent for promotion in promotions)
+    if total > 100:
+        raise InvalidField("promotions", f"promoted_percent must sum to at most 100, sums to {total}")
+    for number, promotion in enumerate(promotions):
+        check_filter(promotion.filter, f"promotions[{number}].filter")
+
+
+async def promote(
+    pipeline: Pipeline,
+    request: messages.RecommendRequest,
+    ranked: RankedList,
+    taken_rows: Rows,
+    page_size: int,
+    trace: Trace,
+) -> RankedList:
+    """The list with the request's promotions in it; none shows `taken_rows` or what the request's filter excludes."""
+    model = pipeline.release.model
+    allowed = kept(model.facets, conditions_of(model.items.vocabulary, request.filter)[0])
+    allowed[taken_rows] = False
+    days_us = request.filter.exclude_purchased_within_days * 86_400_000_000
+    promotions = []
+    for promotion in request.promotions:
+        mask = allowed & _mask(model, promotion)
+        rows = model.popular_rows[mask[model.popular_rows]][:PROMOTED_ITEMS_MAX]
+        best = await pipeline.rank(request.user_id, rows, trace, Selection(purchased_within_us=days_us))
+        promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
+    return with_promotions(ranked, promotions, page_size)
+
+
+def name_promotions(
+    model: OrderingModel, request: messages.RecommendRequest, ranked: RankedList, items: Sequence[messages.RankedItem]
+) -> None:
+    """Fill in `promotion_name` of the items that a promotion has placed, the first that may show them."""
+    masks = [_mask(model, promotion) for promotion in request.promotions]
+    for place in np.flatnonzero(ranked.sources == Source.PROMOTION).tolist():
+        row = ranked.rows[place]
+        for promotion, mask in zip(request.promotions, masks, strict=True):
+            if mask[row]:
+                items[place].promotion_name = promotion.name
+                break
+
+
+def _mask(model: OrderingModel, promotion: messages.Promotion) -> Mask:
+    return wanted(model.facets, conditions_of(model.items.vocabulary, promotion.filter)[0])
