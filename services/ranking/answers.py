@@ -16,6 +16,7 @@ from services.ranking.placements import fill_placement
 from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
 from services.ranking.selecting import Selected, known_rows, select
+from services.ranking.shaping import Taste, shaped
 
 NewId = Callable[[], str]
 """Makes recommendation ids."""
@@ -27,7 +28,12 @@ def for_one_shopper(pipeline: Pipeline) -> Pipeline:
 
 
 async def recommend(
-    pipeline: Pipeline, request: messages.RecommendRequest, trace: Trace, new_id: NewId, taken_rows: Rows = NO_ROWS
+    pipeline: Pipeline,
+    request: messages.RecommendRequest,
+    taste: Taste,
+    trace: Trace,
+    new_id: NewId,
+    taken_rows: Rows = NO_ROWS,
 ) -> tuple[messages.RecommendResponse, Rows]:
     """The reply, and the rows in it; `taken_rows` are on the page already."""
     model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
@@ -41,6 +47,7 @@ async def recommend(
         else:
             recommendation_id = new_id()
             ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
+            ranked = await shaped(pipeline, request, ranked, taste, trace)
             if request.promotions:
                 there = np.concatenate([context_rows, taken_rows])
                 ranked = await promote(pipeline, request, ranked, there, count, trace)
@@ -55,7 +62,9 @@ async def recommend(
     return reply, page.rows
 
 
-async def rank(pipeline: Pipeline, request: messages.RankRequest, trace: Trace, new_id: NewId) -> messages.RankResponse:
+async def rank(
+    pipeline: Pipeline, request: messages.RankRequest, taste: Taste, trace: Trace, new_id: NewId
+) -> messages.RankResponse:
     """The given items that pass the filter, in order; those the catalogue lacks come last."""
     model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
     with trace.stage("total"):
@@ -64,6 +73,7 @@ async def rank(pipeline: Pipeline, request: messages.RankRequest, trace: Trace, 
         if request.HasField("filter"):
             selection = select(model.facets, model.items.vocabulary, request.filter).selection
         ranked = await pipeline.rank(request.user_id, rows, trace, selection)
+        ranked = await shaped(pipeline, request, ranked, taste, trace)
         reply = rank_response(pipeline.release, ranked, missing, new_id(), trace)
         if request.explain:
             known = reply.results[: ranked.rows.size]

@@ -23,19 +23,16 @@ from services.ranking.pipeline import Pipeline, Trace
 from services.ranking.placements import check_placement
 from services.ranking.promoting import check_promotions
 from services.ranking.selecting import check_filter
+from services.ranking.shaping import Taste
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
 UNSERVED_RECOMMEND = (
-    "diversity_level",
-    "price_rerank_level",
     "exploration_weight",
     "experiment_overrides",
 )
 UNSERVED_RANK = (
     "context_item_ids",
-    "diversity_level",
-    "price_rerank_level",
     "experiment_overrides",
 )
 """Fields that this version refuses rather than ignores."""
@@ -46,8 +43,22 @@ _NO_DEADLINE_SECONDS = 5.0
 class RecommendationServicer(stubs.RecommendationServiceServicer):
     """Answers from one pipeline."""
 
-    def __init__(self, pipeline: Pipeline, metrics: RankingMetrics, new_id: Callable[[], str] | None = None) -> None:
-        """Args: pipeline: the steps; metrics: where they are counted; new_id: makes recommendation ids."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: RankingMetrics,
+        taste: Taste = Taste(),  # noqa: B008 - immutable
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        """Serve one pipeline.
+
+        Args:
+            pipeline: The steps.
+            metrics: Where they are counted.
+            taste: What lists are like where a request does not say.
+            new_id: Makes recommendation ids.
+        """
+        self._taste = taste
         self._pipeline = pipeline
         self._metrics = metrics
         self._new_id = new_id or (lambda: uuid.uuid4().hex)
@@ -68,7 +79,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply, _ = await recommend(self._pipeline, request, trace, self._new_id)
+        reply, _ = await recommend(self._pipeline, request, self._taste, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -90,7 +101,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         if request.validate_only:
             return messages.RankResponse(bundle_version=self._pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply = await rank(self._pipeline, request, trace, self._new_id)
+        reply = await rank(self._pipeline, request, self._taste, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -116,7 +127,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         taken, replies = NO_ROWS, []
         for part in parts:
             trace = Trace(deadline)
-            reply, rows = await recommend(pipeline, part, trace, self._new_id, taken)
+            reply, rows = await recommend(pipeline, part, self._taste, trace, self._new_id, taken)
             self._metrics.count(trace)
             replies.append(reply)
             taken = np.concatenate([taken, rows])

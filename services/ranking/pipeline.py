@@ -142,7 +142,7 @@ class Pipeline:
     ) -> RankedList:
         """The ranker's list, or the popular one for a shopper nothing is known of; without the context's items."""
         model, limits, now_us = self.release.model, self.release.limits, self.clock.now_us()
-        shopper = await self._shopper(user_id, trace)
+        shopper = await self.shopper(user_id, trace)
         excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
         if not shopper.is_known:
             if Degradation.USER_FEATURES_FALLBACK in trace.degradations:
@@ -160,7 +160,7 @@ class Pipeline:
         self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
     ) -> RankedList:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
-        now_us, shopper = self.clock.now_us(), await self._shopper(user_id, trace)
+        now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
         excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
         interest = await self._interest(shopper, trace)
         with trace.stage("ranking"):
@@ -170,14 +170,14 @@ class Pipeline:
         self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
     ) -> RankedList:
         """What the shopper looked at, latest first; empty for one nothing is known of."""
-        shopper = await self._shopper(user_id, trace)
+        shopper = await self.shopper(user_id, trace)
         excluded = selection.excluded_for(shopper, self.clock.now_us())
         with trace.stage("ranking"):
             return recently_viewed(shopper, np.concatenate([excluded, context_rows]))
 
     async def rank(self, user_id: str, rows: Rows, trace: Trace, selection: Selection = EVERYTHING) -> RankedList:
         """The given rows in the ranker's order, without those left out; repeated rows keep their first place."""
-        now_us, shopper = self.clock.now_us(), await self._shopper(user_id, trace)
+        now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         model = self.release.model
         with trace.stage("ranking"):
@@ -187,7 +187,7 @@ class Pipeline:
 
     async def explain(self, user_id: str, rows: Rows, trace: Trace) -> Explanations:
         """Why the ranker scores these rows as it does for the shopper."""
-        shopper = await self._shopper(user_id, trace)
+        shopper = await self.shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         with trace.stage("explanation"):
             release = self.release
@@ -221,9 +221,10 @@ class Pipeline:
         """What the selection leaves out; the shopper is looked up only where it depends on them."""
         if not selection.purchased_within_us:
             return selection.excluded_rows
-        return selection.excluded_for(await self._shopper(user_id, trace), self.clock.now_us())
+        return selection.excluded_for(await self.shopper(user_id, trace), self.clock.now_us())
 
-    async def _shopper(self, user_id: str, trace: Trace) -> Shopper:
+    async def shopper(self, user_id: str, trace: Trace) -> Shopper:
+        """The shopper's row; an unknown one where there is none or the store does not answer."""
         row = None
         if self.clock.now_us() - to_us(self.release.as_of) > self.stale_after_us:
             trace.degradations.add(Degradation.STALE_FEATURES)

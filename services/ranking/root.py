@@ -12,11 +12,13 @@ from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
 from services.ranking.app import RecommendationServicer
 from services.ranking.metrics import RankingMetrics
+from services.ranking.ordering import Diversity, PriceRerank
 from services.ranking.pipeline import Budgets, Pipeline, Users
 from services.ranking.release import Release
 from services.ranking.retriever import LocalRetriever, RemoteRetriever
 from services.ranking.scorer import Scorer, TritonScorer
 from services.ranking.settings import RankingSettings
+from services.ranking.shaping import Taste
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ async def assembled(
     )
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
-        yield RecommendationServicer(pipeline, RankingMetrics(registry))
+        taste = Taste(Diversity[settings.diversity], PriceRerank[settings.price_rerank])
+        yield RecommendationServicer(pipeline, RankingMetrics(registry), taste)
     finally:
         await scorer.close()
         if remote is not None:

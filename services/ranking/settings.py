@@ -1,7 +1,7 @@
 """What the ranking service reads from its environment."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,10 @@ class RankingSettings(ServiceSettings):
     """How long a retrieval service may take before its candidates are left out. Milliseconds."""
     stale_after_days: Annotated[float, Field(gt=0)] = 7.0
     """A reply says STALE_FEATURES when the bundle's features are older than this. Days on the serving clock."""
+    diversity: Literal["NONE", "LOW", "MEDIUM", "HIGH", "AUTO"] = "NONE"
+    """How much alike neighbouring items may be where a request does not say."""
+    price_rerank: Literal["NONE", "LOW", "MEDIUM", "HIGH"] = "NONE"
+    """How strongly dearer items move up where a request does not say."""
     startup_wait_seconds: Annotated[float, Field(ge=0, le=30)] = 30.0
     """How long a first start waits for the online store and Triton; after that it serves, degraded. Seconds, 0 to
     30."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
@@ -190,3 +191,42 @@ async def test_promoted_items_have_their_share_of_every_page_their_name_and_the_
         assert all(number % 3 == 1 for number in by_name["spring"])
         assert all(number % 7 <= 1 for number in by_name["small"])
     assert sum(result.promotion_name != "" for result in first.results) == 3
+
+
+async def test_lists_are_as_varied_and_as_dear_as_is_asked_for(
+    served_shop: TinyShopOnDisk, ranking: RunningService
+) -> None:
+    vectors = served_shop.release.model.vectors
+
+    def alike(reply: messages.RecommendResponse) -> float:
+        first = vectors[numbers(reply)[:8]]
+        return float((first @ first.T)[np.triu_indices(len(first), 1)].mean())
+
+    def dear(reply: messages.RecommendResponse) -> float:
+        return float(np.mean([1 + number % 7 for number in numbers(reply)[:10]]))
+
+    levels = ("NONE", "MEDIUM", "HIGH")
+    varied = {
+        level: [
+            await ranking.recommended_for(f"user-{user}", diversity_level=f"DIVERSITY_LEVEL_{level}")
+            for user in range(2, 12)
+        ]
+        for level in levels
+    }
+    similarity = [np.mean([alike(reply) for reply in varied[level]]) for level in levels]
+    assert similarity[0] > similarity[1] > similarity[2]
+    plain = await ranking.recommended_for("user-3")
+    assert numbers(plain) == numbers(varied["NONE"][1])
+    assert set(numbers(plain)) == set(numbers(varied["HIGH"][1]))
+    prices = [
+        dear(await ranking.recommended_for("user-3", price_rerank_level=f"PRICE_RERANK_LEVEL_{level}"))
+        for level in ("NONE", "MEDIUM", "HIGH")
+    ]
+    assert prices[0] < prices[2]
+    assert prices == sorted(prices)
+    given = messages.RankRequest(user_id="user-3", item_ids=[f"item-{number}" for number in range(20)])
+    before = [result.item_id for result in (await ranking.client.rank(given)).results]
+    given.diversity_level = messages.DIVERSITY_LEVEL_HIGH
+    after = [result.item_id for result in (await ranking.client.rank(given)).results]
+    assert after != before
+    assert sorted(after) == sorted(before)

@@ -15,16 +15,15 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNSERVED = grpc.StatusCode.UNIMPLEMENTED
 VALUES: dict[str, Any] = {
     "context_item_ids": ["item-1"],
-    "diversity_level": messages.DIVERSITY_LEVEL_LOW,
-    "price_rerank_level": messages.PRICE_RERANK_LEVEL_LOW,
     "exploration_weight": 0.1,
     "experiment_overrides": {"ranker": "b"},
 }
 """A valid value of every field that some request does not serve."""
 
-SHOPPER = {"explain", "filter", "tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
-SERVED_RECOMMEND = SHOPPER | {"context_item_ids", "page_size", "page_token", "promotions"}
-SERVED_RANK = SHOPPER | {"item_ids"}
+SHOPPER = {"tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
+SHAPE = {"diversity_level", "price_rerank_level", "explain", "filter"}
+SERVED_RECOMMEND = SHOPPER | SHAPE | {"context_item_ids", "page_size", "page_token", "promotions"}
+SERVED_RANK = SHOPPER | SHAPE | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
 UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
 

@@ -13,11 +13,13 @@ from services.ranking.ordering.candidates import (
     near_query,
     requested,
 )
+from services.ranking.ordering.diversity import Diversity, diversified
 from services.ranking.ordering.explain import Explanations, alike, explain
 from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, Mask, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
+from services.ranking.ordering.price import PriceRerank, price_reranked
 from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
     RankedList,
@@ -39,6 +41,7 @@ __all__ = [
     "CandidateLimits",
     "Candidates",
     "Conditions",
+    "Diversity",
     "Explanations",
     "Facets",
     "Interest",
@@ -46,6 +49,7 @@ __all__ = [
     "ItemToItemScores",
     "Mask",
     "OrderingModel",
+    "PriceRerank",
     "Promoted",
     "RankedList",
     "Ranker",
@@ -54,6 +58,7 @@ __all__ = [
     "alike",
     "best_over_interests",
     "buy_again",
+    "diversified",
     "explain",
     "fallback_interest",
     "gather",
@@ -66,6 +71,7 @@ __all__ = [
     "others_you_may_like",
     "popular",
     "popular_rows",
+    "price_reranked",
     "rank",
     "recently_viewed",
     "recommend",

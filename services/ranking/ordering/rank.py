@@ -25,10 +25,15 @@ class RankedList:
 
     rows: Rows
     scores: Floats
-    """The ranker's score, or what the list is ordered by where the ranker has no say; falls along the list."""
+    """The ranker's score, or what the list is ordered by where the ranker has no say; falls along the list until the
+    shop's rules (price, diversity, promotions) move items, which take their scores along."""
     interest: Floats
     """Interest score; NaN where interest had no say in the list."""
     sources: npt.NDArray[np.uint8]
+
+    def in_order(self, order: npt.NDArray[np.int64]) -> "RankedList":
+        """The items at these places, in this order."""
+        return RankedList(self.rows[order], self.scores[order], self.interest[order], self.sources[order])
 
     def head(self, count: int) -> "RankedList":
         """The best `count`."""
