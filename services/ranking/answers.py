@@ -15,16 +15,18 @@ from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
 from services.ranking.placements import fill_placement
 from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
-from services.ranking.selecting import Selected, known_rows, select
+from services.ranking.selecting import Selected, known_rows, select, shopper_id
 from services.ranking.shaping import Taste, shaped
 
 NewId = Callable[[], str]
 """Makes recommendation ids."""
 
 
-def for_one_shopper(pipeline: Pipeline) -> Pipeline:
-    """The same pipeline for several questions about one shopper, whose row and interests are asked for once."""
-    return replace(pipeline, users=UsersOnce(pipeline.users), scorer=ScorerOnce(pipeline.scorer))
+def for_one_shopper(pipeline: Pipeline, visitor_id: str) -> Pipeline:
+    """The same pipeline for several questions about one shopper, known or as a visitor, whose row and interests are
+    asked for once."""
+    users, scorer = UsersOnce(pipeline.users, visitor_id), ScorerOnce(pipeline.scorer)
+    return replace(pipeline, users=users, scorer=scorer)
 
 
 async def recommend(
@@ -36,7 +38,7 @@ async def recommend(
     taken_rows: Rows = NO_ROWS,
 ) -> tuple[messages.RecommendResponse, Rows]:
     """The reply, and the rows in it; `taken_rows` are on the page already."""
-    model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
+    model, pipeline = pipeline.release.model, for_one_shopper(pipeline, request.visitor_id)
     with trace.stage("total"):
         context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
         selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
@@ -57,7 +59,7 @@ async def recommend(
         reply.next_page_token = token
         name_promotions(model, request, page, reply.results)
         if request.explain:
-            await _explain(pipeline, request.user_id, page, reply.results, trace)
+            await _explain(pipeline, shopper_id(request), page, reply.results, trace)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply, page.rows
 
@@ -66,18 +68,18 @@ async def rank(
     pipeline: Pipeline, request: messages.RankRequest, taste: Taste, trace: Trace, new_id: NewId
 ) -> messages.RankResponse:
     """The given items that pass the filter, in order; those the catalogue lacks come last."""
-    model, pipeline = pipeline.release.model, for_one_shopper(pipeline)
+    model, pipeline = pipeline.release.model, for_one_shopper(pipeline, request.visitor_id)
     with trace.stage("total"):
         rows, missing = known_rows(model.items.vocabulary, request.item_ids)
         selection = EVERYTHING
         if request.HasField("filter"):
             selection = select(model.facets, model.items.vocabulary, request.filter).selection
-        ranked = await pipeline.rank(request.user_id, rows, trace, selection)
+        ranked = await pipeline.rank(shopper_id(request), rows, trace, selection)
         ranked = await shaped(pipeline, request, ranked, taste, trace)
         reply = rank_response(pipeline.release, ranked, missing, new_id(), trace)
         if request.explain:
             known = reply.results[: ranked.rows.size]
-            await _explain(pipeline, request.user_id, ranked, known, trace)
+            await _explain(pipeline, shopper_id(request), ranked, known, trace)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply
 
@@ -91,7 +93,7 @@ async def _whole_list(
     if selected.fill is None or ranked.rows.size >= count:
         return ranked
     there = np.concatenate([context_rows, ranked.rows])
-    more = await pipeline.of_all(popular, request.user_id, count - ranked.rows.size, trace, selected.fill, there)
+    more = await pipeline.of_all(popular, shopper_id(request), count - ranked.rows.size, trace, selected.fill, there)
     return ranked.filled_with(more)
 
 

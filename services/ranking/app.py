@@ -123,7 +123,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         if request.validate_only:
             empty = messages.RecommendResponse(bundle_version=version)
             return messages.BatchRecommendResponse(responses=[empty] * len(parts))
-        pipeline, deadline = for_one_shopper(self._pipeline), _deadline(context)
+        pipeline, deadline = for_one_shopper(self._pipeline, request.visitor_id), _deadline(context)
         taken, replies = NO_ROWS, []
         for part in parts:
             trace = Trace(deadline)

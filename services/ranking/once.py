@@ -13,9 +13,10 @@ from services.ranking.scorer import Scorer, ScorerUnavailable
 class UsersOnce:
     """A `Users` for one shopper."""
 
-    def __init__(self, users: Users) -> None:
-        """Ask `users` at the first call."""
+    def __init__(self, users: Users, visitor_id: str = "") -> None:
+        """Ask `users` at the first call, for the row of `visitor_id` where the shopper has none."""
         self._users = users
+        self._visitor_id = visitor_id
         self._answer: Mapping[str, Any] | None = None
         self._state = "unasked"
 
@@ -25,7 +26,10 @@ class UsersOnce:
             raise StoreUnavailable("did not answer this page's first question")
         if self._state == "unasked":
             self._state = "failed"  # unless it answers, also where the caller gives up waiting
-            self._answer = await self._users.read(user_id)
+            answer = await self._users.read(user_id)
+            if answer is None and self._visitor_id not in ("", user_id):
+                answer = await self._users.read(self._visitor_id)
+            self._answer = answer
             self._state = "answered"
         return self._answer
 

@@ -6,6 +6,7 @@ from features.vocab import Rows
 from services.common.errors import InvalidField, NotServed
 from services.ranking.ordering import RankedList, others_you_may_like, popular, similar, trending
 from services.ranking.pipeline import Pipeline, Selection, Trace
+from services.ranking.selecting import shopper_id
 
 SERVED_PLACEMENTS = frozenset(
     {
@@ -50,7 +51,7 @@ async def fill_placement(
     trace: Trace,
 ) -> RankedList:
     """The list of a placement that `check_placement` let through; it may be longer than `count`."""
-    placement, user_id = request.placement, request.user_id
+    placement, user_id = request.placement, shopper_id(request)
     if placement in _OF_CONTEXT:
         return await pipeline.of_context(_OF_CONTEXT[placement], user_id, context_rows, count, trace, selection)
     if placement in _OF_ALL:

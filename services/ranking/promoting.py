@@ -9,7 +9,7 @@ from features.vocab import Rows
 from services.common.errors import InvalidField
 from services.ranking.ordering import Mask, OrderingModel, Promoted, RankedList, Source, kept, wanted, with_promotions
 from services.ranking.pipeline import Pipeline, Selection, Trace
-from services.ranking.selecting import check_filter, conditions_of
+from services.ranking.selecting import check_filter, conditions_of, shopper_id
 
 PROMOTED_ITEMS_MAX = 100
 """Items of one promotion that are ordered for the shopper: its most popular ones."""
@@ -45,7 +45,7 @@ async def promote(
     for promotion in request.promotions:
         mask = allowed & _mask(model, promotion)
         rows = model.popular_rows[mask[model.popular_rows]][:PROMOTED_ITEMS_MAX]
-        best = await pipeline.rank(request.user_id, rows, trace, Selection(purchased_within_us=days_us))
+        best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=days_us))
         promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
     return with_promotions(ranked, promotions, page_size)
 

@@ -37,6 +37,11 @@ class Selected:
         )
 
 
+def shopper_id(request: messages.RecommendRequest | messages.RankRequest) -> str:
+    """Whom a list is for: the known shopper, or else the anonymous one; empty for nobody in particular."""
+    return request.user_id or request.visitor_id
+
+
 def check_filter(chosen: messages.Filter, path: str) -> None:
     """Check what joins two fields.
 

@@ -6,6 +6,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.ranking.ordering import Diversity, PriceRerank, RankedList, diversified, price_reranked
 from services.ranking.pipeline import Pipeline, Trace
+from services.ranking.selecting import shopper_id
 
 Request = messages.RecommendRequest | messages.RankRequest
 
@@ -25,7 +26,7 @@ async def shaped(pipeline: Pipeline, request: Request, ranked: RankedList, taste
     if price == PriceRerank.NONE and diversity == Diversity.NONE:
         return ranked
     model = pipeline.release.model
-    history_rows = (await pipeline.shopper(request.user_id, trace)).history_rows
+    history_rows = (await pipeline.shopper(shopper_id(request), trace)).history_rows
     with trace.stage("shaping"):
         ranked = price_reranked(ranked, model.facets.price, price)
         return diversified(ranked, model.vectors, model.items.leaf, diversity, history_rows)

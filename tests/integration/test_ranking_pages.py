@@ -18,7 +18,7 @@ PAGE: list[dict[str, Any]] = [
 ]
 
 
-def numbers(reply: messages.RecommendResponse) -> list[int]:
+def numbers(reply: messages.RecommendResponse | messages.RankResponse) -> list[int]:
     """Item "item-7" is number 7: its brand is "brand-1" (7 % 3), its size "small" (odd), its price 1 + 7 % 7, and it is
     in stock unless it is a multiple of 5."""
     return [int(result.item_id.removeprefix("item-")) for result in reply.results]
@@ -230,3 +230,19 @@ async def test_lists_are_as_varied_and_as_dear_as_is_asked_for(
     after = [result.item_id for result in (await ranking.client.rank(given)).results]
     assert after != before
     assert sorted(after) == sorted(before)
+
+
+async def test_a_visitor_is_recommended_like_a_shopper_where_there_is_none(ranking: RunningService) -> None:
+    known = numbers(await ranking.recommended_for("user-3"))
+    for user_id in ("", "nobody"):
+        assert numbers(await ranking.recommended_for(user_id, visitor_id="user-3")) == known
+    assert numbers(await ranking.recommended_for("user-2", visitor_id="user-3")) != known
+    given = ["item-1", "item-2", "item-3"]
+    ranks = [
+        await ranking.client.rank(messages.RankRequest(item_ids=given, user_id=user_id, visitor_id="user-3"))
+        for user_id in ("user-3", "")
+    ]
+    assert numbers(ranks[0]) == numbers(ranks[1])
+    batch = messages.BatchRecommendRequest(visitor_id="user-3", requests=[messages.RecommendRequest(**PAGE[1])])
+    [reply] = (await ranking.client.batch_recommend(batch)).responses
+    assert numbers(reply) == known[:10]

@@ -64,3 +64,15 @@ async def test_interests_are_asked_for_once_and_so_is_their_absence() -> None:
         inside.failure = None
         assert await scorer.ready()
         assert (await scorer.text_vectors(["oat milk"], 1.0)).shape == (1, 128)
+
+
+async def test_a_visitors_row_stands_in_where_the_shopper_has_none() -> None:
+    rows = {"user-1": {"event_count": 3}, "cookie": {"event_count": 7}}
+    for user_id, visitor_id, expected in (
+        ("user-1", "cookie", 3),
+        ("nobody", "cookie", 7),
+        ("cookie", "cookie", 7),
+        ("user-1", "", 3),
+    ):
+        assert await UsersOnce(FakeUsers(rows), visitor_id).read(user_id) == {"event_count": expected}
+    assert await UsersOnce(FakeUsers(rows), "gone").read("nobody") is None
