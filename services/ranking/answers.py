@@ -50,7 +50,7 @@ async def recommend(
             recommendation_id = new_id()
             ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
             ranked = await shaped(pipeline, request, ranked, taste, trace)
-            if request.promotions:
+            if request.promotions or request.exploration_weight:
                 there = np.concatenate([context_rows, taken_rows])
                 ranked = await promote(pipeline, request, ranked, there, count, trace)
         page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))

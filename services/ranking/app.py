@@ -27,14 +27,8 @@ from services.ranking.shaping import Taste
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
-UNSERVED_RECOMMEND = (
-    "exploration_weight",
-    "experiment_overrides",
-)
-UNSERVED_RANK = (
-    "context_item_ids",
-    "experiment_overrides",
-)
+UNSERVED_RECOMMEND = ("experiment_overrides",)
+UNSERVED_RANK = ("context_item_ids", "experiment_overrides")
 """Fields that this version refuses rather than ignores."""
 
 _NO_DEADLINE_SECONDS = 5.0

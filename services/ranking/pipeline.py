@@ -30,6 +30,7 @@ from services.ranking.ordering import (
     explain,
     fallback_interest,
     gather,
+    little_known,
     near_query,
     popular,
     rank,
@@ -183,6 +184,19 @@ class Pipeline:
         with trace.stage("ranking"):
             together = model.item_to_item.ask(shopper)
             chosen = requested(rows[~np.isin(rows, selection.excluded_for(shopper, now_us))])
+            return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
+
+    async def little_known(self, user_id: str, count: int, trace: Trace, selection: Selection) -> RankedList:
+        """Items about which little is known, those nearest to the shopper's interests first by the ranker; for a
+        shopper without interests the most popular of them."""
+        model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
+        excluded = np.concatenate([selection.excluded_for(shopper, now_us), np.flatnonzero(~little_known(model))])
+        interest = await self._interest(shopper, trace)
+        near_rows = await self._near(shopper, interest, excluded.astype(np.int32), trace)
+        rows = near_rows if near_rows.size else popular(model, count, excluded).rows
+        with trace.stage("ranking"):
+            together = model.item_to_item.ask(shopper)
+            chosen = requested(rows[:count])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
 
     async def explain(self, user_id: str, rows: Rows, trace: Trace) -> Explanations:

@@ -1,4 +1,4 @@
-"""The API's promotions into a list: which items each may show, ordered for the shopper."""
+"""Promotions and exploration into a list: which items each may show, ordered for the shopper."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,8 @@ async def promote(
     page_size: int,
     trace: Trace,
 ) -> RankedList:
-    """The list with the request's promotions in it; none shows `taken_rows` or what the request's filter excludes."""
+    """The list with the request's promotions in it, and its share of items to learn about; neither shows `taken_rows`
+    or what the request's filter excludes."""
     model = pipeline.release.model
     allowed = kept(model.facets, conditions_of(model.items.vocabulary, request.filter)[0])
     allowed[taken_rows] = False
@@ -47,6 +48,10 @@ async def promote(
         rows = model.popular_rows[mask[model.popular_rows]][:PROMOTED_ITEMS_MAX]
         best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=days_us))
         promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
+    if request.exploration_weight:
+        bounds = Selection(excluded_rows=np.flatnonzero(~allowed).astype(np.int32), purchased_within_us=days_us)
+        unknown = await pipeline.little_known(shopper_id(request), PROMOTED_ITEMS_MAX, trace, bounds)
+        promotions.append(Promoted(unknown, round(100 * request.exploration_weight), source=Source.EXPLORATION))
     return with_promotions(ranked, promotions, page_size)
 
 

@@ -27,6 +27,7 @@ REASONS = {
     Source.TRENDING: "In rising demand",
     Source.POPULAR: "Popular now",
     Source.PROMOTION: "",
+    Source.EXPLORATION: "New to many",
 }
 """One short English sentence per source, shown to shoppers as it is or replaced by the front end."""
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
+from services.ranking.ordering import little_known
 from services.ranking.placements import SERVED_PLACEMENTS
 from tests.integration.tiny_service import RunningService, TinyShopOnDisk, degradations
 
@@ -246,3 +247,26 @@ async def test_a_visitor_is_recommended_like_a_shopper_where_there_is_none(ranki
     batch = messages.BatchRecommendRequest(visitor_id="user-3", requests=[messages.RecommendRequest(**PAGE[1])])
     [reply] = (await ranking.client.batch_recommend(batch)).responses
     assert numbers(reply) == known[:10]
+
+
+@pytest.mark.parametrize("user_id", ["user-3", "nobody"])
+async def test_exploration_gives_its_share_of_every_page_to_items_about_which_little_is_known(
+    served_shop: TinyShopOnDisk, ranking: RunningService, user_id: str
+) -> None:
+    asked: dict[str, Any] = {"exploration_weight": 0.3, "filter": {"in_stock_only": True}, "page_size": 10}
+    first = await ranking.recommended_for(user_id, **asked)
+    second = await ranking.recommended_for(user_id, page_token=first.next_page_token, **asked)
+    unknown = set(np.flatnonzero(little_known(served_shop.release.model)))
+    shown = numbers(first) + numbers(second)
+    assert len(shown) == len(set(shown))
+    assert all(number % 5 for number in shown)
+    explored = [
+        number
+        for page in (first, second)
+        for number, result in zip(numbers(page), page.results, strict=True)
+        if result.source == messages.CANDIDATE_SOURCE_EXPLORATION
+    ]
+    assert set(explored) <= unknown
+    assert sum(result.source == messages.CANDIDATE_SOURCE_EXPLORATION for result in first.results) == 3
+    plain = await ranking.recommended_for(user_id, filter={"in_stock_only": True}, page_size=10)
+    assert not any(result.source == messages.CANDIDATE_SOURCE_EXPLORATION for result in plain.results)

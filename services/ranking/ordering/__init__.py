@@ -24,6 +24,7 @@ from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
     RankedList,
     buy_again,
+    little_known,
     model_scores,
     others_you_may_like,
     popular,
@@ -64,6 +65,7 @@ __all__ = [
     "gather",
     "interest_scores",
     "kept",
+    "little_known",
     "model_scores",
     "near_query",
     "nearest",

@@ -33,6 +33,7 @@ class Source(IntEnum):
     TRENDING = 8
     POPULAR = 9
     PROMOTION = 11
+    EXPLORATION = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Promoted items into a list: pinned where the shop wants them, the others spread evenly over every page."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,10 +21,12 @@ class Promoted:
     """Of the places of each page, 0 to 100, rounded down to whole places."""
     pinned_position: int = 0
     """Where on the first page the best item stands, 1 for the top; 0: nowhere in particular."""
+    source: Source = Source.PROMOTION
+    """What its items are marked with."""
 
 
 def with_promotions(ranked: RankedList, promotions: Sequence[Promoted], page_size: int) -> RankedList:
-    """The list with promoted items in it, each once and with `Source.PROMOTION`.
+    """The list with promoted items in it, each once and marked with its promotion's source.
 
     An item that two promotions want goes to the earlier one. The other places keep the list's order, and scores stay
     with their items. Where the list runs short, promoted items move up.
@@ -39,7 +41,8 @@ def with_promotions(ranked: RankedList, promotions: Sequence[Promoted], page_siz
     if not placed:
         return ranked
     places = np.array(sorted(placed))
-    promoted = [own[number].ranked.tail(item).head(1) for number, item in (placed[place] for place in places.tolist())]
+    entries = [placed[place] for place in places.tolist()]
+    promoted = [own[number].ranked.tail(item).head(1).marked(own[number].source) for number, item in entries]
     organic = ranked.without(np.concatenate([one.rows for one in promoted]))
     size = organic.rows.size + places.size
     places = np.minimum(places, size - places.size + np.arange(places.size))
@@ -52,7 +55,7 @@ def _without_earlier(promotions: Sequence[Promoted], number: int) -> Promoted:
     """A promotion without what earlier ones promote."""
     one = promotions[number]
     earlier: list[Rows] = [other.ranked.rows for other in promotions[:number]]
-    return Promoted(one.ranked.without(np.concatenate(earlier)), one.percent, one.pinned_position) if earlier else one
+    return replace(one, ranked=one.ranked.without(np.concatenate(earlier))) if earlier else one
 
 
 def _placed(promotions: Sequence[Promoted], pages: int, page_size: int) -> dict[int, tuple[int, int]]:
@@ -101,11 +104,9 @@ def _merged(organic: RankedList, promoted: Sequence[RankedList], is_promoted: Ma
     places[is_promoted] = organic.rows.size + np.arange(len(promoted))
     places[~is_promoted] = np.arange(organic.rows.size)
     lists = [organic, *promoted]
-    sources = np.full(is_promoted.size, Source.PROMOTION, dtype=np.uint8)
-    sources[~is_promoted] = organic.sources
     return RankedList(
         np.concatenate([one.rows for one in lists])[places],
         np.concatenate([one.scores for one in lists])[places],
         np.concatenate([one.interest for one in lists])[places],
-        sources,
+        np.concatenate([one.sources for one in lists])[places],
     )

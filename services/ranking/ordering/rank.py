@@ -15,6 +15,8 @@ from services.ranking.ordering.item_to_item import ItemToItemScores
 from services.ranking.ordering.model import OrderingModel
 from services.ranking.ordering.ranker import Ranker
 
+LITTLE_KNOWN_SHOPPERS = 20
+"""Fewer shoppers than this say little about an item."""
 _LOOKS = [spec.EVENT_CODES["view"], spec.EVENT_CODES["click"]]
 _DAY_US = 86_400_000_000
 
@@ -47,6 +49,10 @@ class RankedList:
         """The list without these rows."""
         kept = ~np.isin(self.rows, rows)
         return RankedList(self.rows[kept], self.scores[kept], self.interest[kept], self.sources[kept])
+
+    def marked(self, source: Source) -> "RankedList":
+        """The list with another source for every item."""
+        return RankedList(self.rows, self.scores, self.interest, _filled(self.rows, source))
 
     def filled_with(self, others: "RankedList") -> "RankedList":
         """This list and behind it another one of other rows, its scores moved so that they go on falling."""
@@ -114,6 +120,12 @@ def trending(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) ->
     rising = np.flatnonzero(_allowed(model, excluded_rows) & (scores > 0)).astype(np.int32)
     rows = rising[np.lexsort((model.tie_keys[rising], -scores[rising]))][:count]
     return RankedList(rows, scores[rows], np.full(rows.size, np.nan, np.float32), _filled(rows, Source.TRENDING))
+
+
+def little_known(model: OrderingModel) -> npt.NDArray[np.bool_]:
+    """Items that fewer than LITTLE_KNOWN_SHOPPERS have had, bool [N]."""
+    known: npt.NDArray[np.bool_] = model.items.column("item_log_users") < np.log1p(np.float32(LITTLE_KNOWN_SHOPPERS))
+    return known
 
 
 def others_you_may_like(
