@@ -27,7 +27,10 @@ def main() -> None:
         release = open_release(settings.bundles)
     except (SettingsError, BundleError, ValueError) as error:
         sys.exit(f"ranking: {error}")
-    asyncio.run(_run(settings, release))
+    try:
+        asyncio.run(_run(settings, release))
+    except SettingsError as error:
+        sys.exit(f"ranking: {error}")
 
 
 async def _run(settings: RankingSettings, release: Release) -> None:

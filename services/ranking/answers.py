@@ -1,13 +1,14 @@
 """From a request that has been checked to its reply: one list, chosen, paged and explained."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows
 from services.common.limits import PAGE_SIZE_DEFAULT
+from services.ranking.experiments import Experiment, assigned
 from services.ranking.once import ScorerOnce, UsersOnce
 from services.ranking.ordering import NO_ROWS, RankedList, popular
 from services.ranking.pages import continued, page_token
@@ -22,6 +23,14 @@ NewId = Callable[[], str]
 """Makes recommendation ids."""
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """What holds for every request of the shop."""
+
+    taste: Taste = field(default_factory=Taste)
+    experiments: tuple[Experiment, ...] = ()
+
+
 def for_one_shopper(pipeline: Pipeline, visitor_id: str) -> Pipeline:
     """The same pipeline for several questions about one shopper, known or as a visitor, whose row and interests are
     asked for once."""
@@ -32,13 +41,14 @@ def for_one_shopper(pipeline: Pipeline, visitor_id: str) -> Pipeline:
 async def recommend(
     pipeline: Pipeline,
     request: messages.RecommendRequest,
-    taste: Taste,
+    house: House,
     trace: Trace,
     new_id: NewId,
     taken_rows: Rows = NO_ROWS,
 ) -> tuple[messages.RecommendResponse, Rows]:
     """The reply, and the rows in it; `taken_rows` are on the page already."""
     model, pipeline = pipeline.release.model, for_one_shopper(pipeline, request.visitor_id)
+    taste, experiment_ids = assigned(house.experiments, request, house.taste)
     with trace.stage("total"):
         context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
         selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
@@ -60,15 +70,17 @@ async def recommend(
         name_promotions(model, request, page, reply.results)
         if request.explain:
             await _explain(pipeline, shopper_id(request), page, reply.results, trace)
+    reply.experiment_ids.extend(experiment_ids)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply, page.rows
 
 
 async def rank(
-    pipeline: Pipeline, request: messages.RankRequest, taste: Taste, trace: Trace, new_id: NewId
+    pipeline: Pipeline, request: messages.RankRequest, house: House, trace: Trace, new_id: NewId
 ) -> messages.RankResponse:
     """The given items that pass the filter, in order; those the catalogue lacks come last."""
     model, pipeline = pipeline.release.model, for_one_shopper(pipeline, request.visitor_id)
+    taste, experiment_ids = assigned(house.experiments, request, house.taste)
     with trace.stage("total"):
         rows, missing = known_rows(model.items.vocabulary, request.item_ids)
         selection = EVERYTHING
@@ -80,6 +92,7 @@ async def rank(
         if request.explain:
             known = reply.results[: ranked.rows.size]
             await _explain(pipeline, shopper_id(request), ranked, known, trace)
+    reply.experiment_ids.extend(experiment_ids)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply
 

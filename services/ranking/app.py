@@ -14,8 +14,9 @@ from services.common.errors import InvalidField, NotServed
 from services.common.limits import DEFAULT_TENANT
 from services.common.server import Register
 from services.common.validation import check, refuse_unserved
-from services.ranking.answers import for_one_shopper, rank, recommend
+from services.ranking.answers import House, for_one_shopper, rank, recommend
 from services.ranking.batches import parts_of
+from services.ranking.experiments import check_overrides
 from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import NO_ROWS
 from services.ranking.pages import continued
@@ -23,12 +24,10 @@ from services.ranking.pipeline import Pipeline, Trace
 from services.ranking.placements import check_placement
 from services.ranking.promoting import check_promotions
 from services.ranking.selecting import check_filter
-from services.ranking.shaping import Taste
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
-UNSERVED_RECOMMEND = ("experiment_overrides",)
-UNSERVED_RANK = ("context_item_ids", "experiment_overrides")
+UNSERVED_RANK = ("context_item_ids",)
 """Fields that this version refuses rather than ignores."""
 
 _NO_DEADLINE_SECONDS = 5.0
@@ -41,7 +40,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         self,
         pipeline: Pipeline,
         metrics: RankingMetrics,
-        taste: Taste = Taste(),  # noqa: B008 - immutable
+        house: House = House(),  # noqa: B008 - immutable
         new_id: Callable[[], str] | None = None,
     ) -> None:
         """Serve one pipeline.
@@ -49,10 +48,10 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         Args:
             pipeline: The steps.
             metrics: Where they are counted.
-            taste: What lists are like where a request does not say.
+            house: What lists are like where a request does not say.
             new_id: Makes recommendation ids.
         """
-        self._taste = taste
+        self._house = house
         self._pipeline = pipeline
         self._metrics = metrics
         self._new_id = new_id or (lambda: uuid.uuid4().hex)
@@ -73,7 +72,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply, _ = await recommend(self._pipeline, request, self._taste, trace, self._new_id)
+        reply, _ = await recommend(self._pipeline, request, self._house, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -92,10 +91,11 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         _refuse_other_tenants(request.tenant)
         refuse_unserved(request, UNSERVED_RANK)
         check_filter(request.filter, "filter")
+        check_overrides(self._house.experiments, request.experiment_overrides)
         if request.validate_only:
             return messages.RankResponse(bundle_version=self._pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply = await rank(self._pipeline, request, self._taste, trace, self._new_id)
+        reply = await rank(self._pipeline, request, self._house, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -121,7 +121,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         taken, replies = NO_ROWS, []
         for part in parts:
             trace = Trace(deadline)
-            reply, rows = await recommend(pipeline, part, self._taste, trace, self._new_id, taken)
+            reply, rows = await recommend(pipeline, part, self._house, trace, self._new_id, taken)
             self._metrics.count(trace)
             replies.append(reply)
             taken = np.concatenate([taken, rows])
@@ -131,10 +131,10 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         """What `check` does not know of; fields are named behind `prefix`."""
         try:
             _refuse_other_tenants(request.tenant)
-            refuse_unserved(request, UNSERVED_RECOMMEND)
             check_placement(request)
             check_filter(request.filter, "filter")
             check_promotions(request.promotions)
+            check_overrides(self._house.experiments, request.experiment_overrides)
             if request.page_token:
                 continued(self._pipeline.release.model, request)
         except (InvalidField, NotServed) as error:

@@ -10,7 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
+from services.ranking.answers import House
 from services.ranking.app import RecommendationServicer
+from services.ranking.experiments import load_experiments
 from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import Diversity, PriceRerank
 from services.ranking.pipeline import Budgets, Pipeline, Users
@@ -31,7 +33,13 @@ _PROBE_SECONDS = 0.2
 async def assembled(
     settings: RankingSettings, release: Release, registry: CollectorRegistry
 ) -> AsyncIterator[RecommendationServicer]:
-    """The servicer over real parts, in the event loop that will use it; connections are closed on leaving."""
+    """The servicer over real parts, in the event loop that will use it; connections are closed on leaving.
+
+    Raises:
+        SettingsError: a file that the settings name says what it must not.
+    """
+    taste = Taste(Diversity[settings.diversity], PriceRerank[settings.price_rerank])
+    house = House(taste, load_experiments(settings.experiments))
     store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
     users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
     scorer = TritonScorer(settings.triton_address, release.towers)
@@ -51,8 +59,7 @@ async def assembled(
     )
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
-        taste = Taste(Diversity[settings.diversity], PriceRerank[settings.price_rerank])
-        yield RecommendationServicer(pipeline, RankingMetrics(registry), taste)
+        yield RecommendationServicer(pipeline, RankingMetrics(registry), house)
     finally:
         await scorer.close()
         if remote is not None:

@@ -35,6 +35,8 @@ class RankingSettings(ServiceSettings):
     """How much alike neighbouring items may be where a request does not say."""
     price_rerank: Literal["NONE", "LOW", "MEDIUM", "HIGH"] = "NONE"
     """How strongly dearer items move up where a request does not say."""
+    experiments: Path | None = None
+    """File of experiments (services/ranking/experiments.py); by default none runs."""
     startup_wait_seconds: Annotated[float, Field(ge=0, le=30)] = 30.0
     """How long a first start waits for the online store and Triton; after that it serves, degraded. Seconds, 0 to
     30."""

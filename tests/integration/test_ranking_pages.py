@@ -1,5 +1,7 @@
 """Filters and whole pages, over a real socket with a real Valkey and a real Triton behind it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.ranking.ordering import little_known
 from services.ranking.placements import SERVED_PLACEMENTS
-from tests.integration.tiny_service import RunningService, TinyShopOnDisk, degradations
+from tests.integration.tiny_service import RunningService, TinyShopOnDisk, degradations, running_service
 
 CONTEXT = ["item-3", "item-9"]
 PAGE: list[dict[str, Any]] = [
@@ -270,3 +272,21 @@ async def test_exploration_gives_its_share_of_every_page_to_items_about_which_li
     assert sum(result.source == messages.CANDIDATE_SOURCE_EXPLORATION for result in first.results) == 3
     plain = await ranking.recommended_for(user_id, filter={"in_stock_only": True}, page_size=10)
     assert not any(result.source == messages.CANDIDATE_SOURCE_EXPLORATION for result in plain.results)
+
+
+async def test_a_reply_names_its_experiments_and_is_what_the_variant_says(
+    served_shop: TinyShopOnDisk, ranking: RunningService, tmp_path: Path
+) -> None:
+    path = tmp_path / "experiments.json"
+    variants = {"control": {"share": 50}, "varied": {"share": 50, "diversity": "HIGH"}}
+    path.write_text(json.dumps([{"id": "variety", "variants": variants}]))
+    async with running_service(served_shop.settings(experiments=path), served_shop.release) as service:
+        for variant, level in (("control", "NONE"), ("varied", "HIGH")):
+            reply = await service.recommended_for("user-3", experiment_overrides={"variety": variant})
+            plain = await ranking.recommended_for("user-3", diversity_level=f"DIVERSITY_LEVEL_{level}")
+            assert numbers(reply) == numbers(plain)
+            assert reply.experiment_ids == [f"variety:{variant}"]
+        given = messages.RankRequest(user_id="user-3", item_ids=["item-1"])
+        own = (await service.recommended_for("user-3")).experiment_ids
+        assert (await service.client.rank(given)).experiment_ids == own
+        assert (await service.recommended_for("")).experiment_ids == []

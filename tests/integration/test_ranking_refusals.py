@@ -15,12 +15,11 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNSERVED = grpc.StatusCode.UNIMPLEMENTED
 VALUES: dict[str, Any] = {
     "context_item_ids": ["item-1"],
-    "experiment_overrides": {"ranker": "b"},
 }
 """A valid value of every field that some request does not serve."""
 
 SHOPPER = {"tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
-SHAPE = {"diversity_level", "price_rerank_level", "explain", "filter"}
+SHAPE = {"experiment_overrides", "diversity_level", "price_rerank_level", "explain", "filter"}
 SERVED_RECOMMEND = SHOPPER | SHAPE | {"context_item_ids", "page_size", "page_token", "promotions", "exploration_weight"}
 SERVED_RANK = SHOPPER | SHAPE | {"item_ids"}
 UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
@@ -40,6 +39,7 @@ BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     (FOR_YOU | {"user_id": "x" * 129}, INVALID, "user_id"),
     (FOR_YOU | {"tenant": "another-shop"}, UNSERVED, "tenant"),
     (SIMILAR, INVALID, "context_item_ids"),
+    (FOR_YOU | {"experiment_overrides": {"variety": "loud"}}, INVALID, "experiment_overrides"),
     (FOR_YOU | {"exploration_weight": 1.5}, INVALID, "exploration_weight"),
     (FOR_YOU | {"exploration_weight": float("nan")}, INVALID, "exploration_weight"),
     (FOR_YOU | {"page_token": "next"}, INVALID, "page_token"),
@@ -94,7 +94,7 @@ BAD_BATCHES: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     ({"requests": [FOR_YOU] * 11}, INVALID, "requests"),
     ({"requests": [FOR_YOU, {}]}, INVALID, "requests[1].placement"),
     ({"requests": [FOR_YOU, SIMILAR]}, INVALID, "requests[1].context_item_ids"),
-    ({"requests": [FOR_YOU | {"experiment_overrides": {"a": "b"}}]}, UNSERVED, "requests[0].experiment_overrides"),
+    ({"requests": [FOR_YOU | {"experiment_overrides": {"a": "b"}}]}, INVALID, "requests[0].experiment_overrides"),
     ({"requests": [FOR_YOU], "tenant": "another-shop"}, UNSERVED, "requests[0].tenant"),
     ({"requests": [FOR_YOU, FOR_YOU | {"user_id": "b"}], "user_id": "a"}, INVALID, "requests[1].user_id"),
     ({"requests": [FOR_YOU | {"session_id": "b"}]}, INVALID, "requests[0].session_id"),
