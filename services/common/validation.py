@@ -4,13 +4,12 @@ Choices: the first fault is raised, with its path; unset fields cost nothing. Ru
 user_id and visitor_id") belong to the servicer. Knows no message by name.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from services.common.errors import InvalidField, NotServed
+from services.common.errors import InvalidField
 from services.common.limits import LIMITS, REQUIRED, Limit
 
 
@@ -21,22 +20,6 @@ def check(message: Message) -> None:
         InvalidField: names the first field at fault by its path from `message`, such as `promotions[1].name`.
     """
     _check(message, "")
-
-
-def refuse_unserved(message: Message, fields: Iterable[str]) -> None:
-    """Refuses a request that uses a field which this server does not implement.
-
-    Args:
-        message: the request.
-        fields: names of its fields that are not served.
-
-    Raises:
-        NotServed: names the first of `fields` that is set to something other than its default.
-    """
-    used = {field.name for field, _ in message.ListFields()}
-    for name in fields:
-        if name in used:
-            raise NotServed(name)
 
 
 def _check(message: Message, prefix: str) -> None:

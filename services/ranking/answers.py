@@ -51,6 +51,7 @@ async def recommend(
     taste, experiment_ids = assigned(house.experiments, request, house.taste)
     with trace.stage("total"):
         context_rows, missing = known_rows(model.items.vocabulary, request.context_item_ids)
+        pipeline = replace(pipeline, session_rows=context_rows)
         selected = select(model.facets, model.items.vocabulary, request.filter).without(taken_rows)
         count = request.page_size or PAGE_SIZE_DEFAULT
         if request.page_token:
@@ -83,12 +84,15 @@ async def rank(
     taste, experiment_ids = assigned(house.experiments, request, house.taste)
     with trace.stage("total"):
         rows, missing = known_rows(model.items.vocabulary, request.item_ids)
+        context_rows, missing_context = known_rows(model.items.vocabulary, request.context_item_ids)
+        pipeline = replace(pipeline, session_rows=context_rows)
         selection = EVERYTHING
         if request.HasField("filter"):
             selection = select(model.facets, model.items.vocabulary, request.filter).selection
         ranked = await pipeline.rank(shopper_id(request), rows, trace, selection)
         ranked = await shaped(pipeline, request, ranked, taste, trace)
         reply = rank_response(pipeline.release, ranked, missing, new_id(), trace)
+        reply.missing_ids.extend(item_id for item_id in missing_context if item_id not in missing)
         if request.explain:
             known = reply.results[: ranked.rows.size]
             await _explain(pipeline, shopper_id(request), ranked, known, trace)

@@ -13,7 +13,7 @@ from aisle.v1 import recommendation_service_pb2_grpc as stubs
 from services.common.errors import InvalidField, NotServed
 from services.common.limits import DEFAULT_TENANT
 from services.common.server import Register
-from services.common.validation import check, refuse_unserved
+from services.common.validation import check
 from services.ranking.answers import House, for_one_shopper, rank, recommend
 from services.ranking.batches import parts_of
 from services.ranking.experiments import check_overrides
@@ -26,9 +26,6 @@ from services.ranking.promoting import check_promotions
 from services.ranking.selecting import check_filter
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
-
-UNSERVED_RANK = ("context_item_ids",)
-"""Fields that this version refuses rather than ignores."""
 
 _NO_DEADLINE_SECONDS = 5.0
 
@@ -89,7 +86,6 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         """
         check(request)
         _refuse_other_tenants(request.tenant)
-        refuse_unserved(request, UNSERVED_RANK)
         check_filter(request.filter, "filter")
         check_overrides(self._house.experiments, request.experiment_overrides)
         if request.validate_only:

@@ -40,22 +40,25 @@ class ScorerOnce:
     def __init__(self, scorer: Scorer) -> None:
         """Ask `scorer` at the first call."""
         self._scorer = scorer
-        self._answer: FloatArray | ScorerUnavailable | None = None
+        self._answers: dict[bytes, FloatArray | ScorerUnavailable] = {}
 
     async def interest_vectors(
         self, history_vectors: FloatArray, event_types: IntArray, ages_days: FloatArray, timeout_seconds: float
     ) -> FloatArray:
-        """See `Scorer.interest_vectors`; every call must be about the same history."""
-        if self._answer is None:
+        """See `Scorer.interest_vectors`; asked once for each history (lists of a page may have contexts of their
+        own)."""
+        history = history_vectors.tobytes()
+        if history not in self._answers:
             try:
-                self._answer = await self._scorer.interest_vectors(
+                self._answers[history] = await self._scorer.interest_vectors(
                     history_vectors, event_types, ages_days, timeout_seconds
                 )
             except ScorerUnavailable as error:
-                self._answer = error
-        if isinstance(self._answer, ScorerUnavailable):
-            raise self._answer
-        return self._answer
+                self._answers[history] = error
+        answer = self._answers[history]
+        if isinstance(answer, ScorerUnavailable):
+            raise answer
+        return answer
 
     async def text_vectors(self, texts: list[str], timeout_seconds: float) -> FloatArray:
         """See `Scorer.text_vectors`."""

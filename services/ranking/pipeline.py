@@ -30,6 +30,7 @@ from services.ranking.ordering import (
     explain,
     fallback_interest,
     gather,
+    in_session,
     little_known,
     near_query,
     popular,
@@ -137,6 +138,8 @@ class Pipeline:
     clock: Clock
     budgets: Budgets
     stale_after_us: int
+    session_rows: Rows = field(default_factory=lambda: NO_ROWS)
+    """What the shopper has before them now."""
 
     async def recommended_for_you(
         self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
@@ -249,7 +252,7 @@ class Pipeline:
                         row = await self.users.read(user_id)
                 except (StoreUnavailable, TimeoutError):
                     trace.degradations.add(Degradation.USER_FEATURES_FALLBACK)
-        return resolve(row, self.release.model.items)
+        return in_session(resolve(row, self.release.model.items), self.session_rows, self.clock.now_us())
 
     async def _interest(self, shopper: Shopper, trace: Trace) -> Interest:
         history = self.release.model.vectors[shopper.history_rows]

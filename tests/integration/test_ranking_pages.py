@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from services.ranking.ordering import little_known
+from features.encode import resolve
+from services.ranking.ordering import Interest, in_session, little_known, recommend
 from services.ranking.placements import SERVED_PLACEMENTS
-from tests.integration.tiny_service import RunningService, TinyShopOnDisk, degradations, running_service
+from tests.integration.tiny_service import (
+    NOW_US,
+    RunningService,
+    TinyShopOnDisk,
+    assert_lists,
+    degradations,
+    running_service,
+)
+from tests.tiny_shop import LIMITS
 
 CONTEXT = ["item-3", "item-9"]
 PAGE: list[dict[str, Any]] = [
@@ -290,3 +299,30 @@ async def test_a_reply_names_its_experiments_and_is_what_the_variant_says(
         own = (await service.recommended_for("user-3")).experiment_ids
         assert (await service.client.rank(given)).experiment_ids == own
         assert (await service.recommended_for("")).experiment_ids == []
+
+
+async def test_what_is_on_the_page_steers_the_list_also_without_an_account(
+    served_shop: TinyShopOnDisk, ranking: RunningService
+) -> None:
+    model = served_shop.release.model
+    for context in (["item-3", "item-9"], ["item-20"]):
+        rows = model.items.vocabulary.rows(context)
+        shopper = in_session(resolve(None, model.items), rows, NOW_US)
+        history, kinds = model.vectors[rows], shopper.history_event_types
+        vectors = await served_shop.oracle.interest_vectors(history, kinds, np.zeros(rows.size, np.float32), 1.0)
+        interest, ranker = Interest(vectors, is_fallback=False), served_shop.release.rankers.all_items
+        expected = recommend(model, ranker, shopper, interest, LIMITS, NOW_US, rows)
+        for user_id in ("", "nobody"):
+            reply = await ranking.recommended_for(user_id, context_item_ids=context)
+            assert_lists(reply, expected, served_shop.release)
+            assert degradations(reply) == []
+    steered = await ranking.recommended_for("user-3", context_item_ids=["item-20"])
+    plain = await ranking.recommended_for("user-3", filter={"exclude_item_ids": ["item-20"]})
+    assert numbers(steered) != numbers(plain)
+    given = [f"item-{number}" for number in range(1, 12)]
+    ranks = [
+        await ranking.client.rank(messages.RankRequest(item_ids=given, context_item_ids=context))
+        for context in (["item-20", "gone"], ["item-3"])
+    ]
+    assert numbers(ranks[0]) != numbers(ranks[1])
+    assert ranks[0].missing_ids == ["gone"]

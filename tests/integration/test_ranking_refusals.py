@@ -13,18 +13,6 @@ from tests.integration.tiny_service import RunningService
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNSERVED = grpc.StatusCode.UNIMPLEMENTED
-VALUES: dict[str, Any] = {
-    "context_item_ids": ["item-1"],
-}
-"""A valid value of every field that some request does not serve."""
-
-SHOPPER = {"tenant", "placement", "user_id", "visitor_id", "session_id", "validate_only"}
-SHAPE = {"experiment_overrides", "diversity_level", "price_rerank_level", "explain", "filter"}
-SERVED_RECOMMEND = SHOPPER | SHAPE | {"context_item_ids", "page_size", "page_token", "promotions", "exploration_weight"}
-SERVED_RANK = SHOPPER | SHAPE | {"item_ids"}
-UNSERVED_RECOMMEND = sorted(set(messages.RecommendRequest.DESCRIPTOR.fields_by_name) - SERVED_RECOMMEND)
-UNSERVED_RANK = sorted(set(messages.RankRequest.DESCRIPTOR.fields_by_name) - SERVED_RANK)
-
 TURNED = messages.Filter(price_range=messages.PriceRange(minimum_price=5, maximum_price=4))
 NAMELESS = messages.Filter(attribute_conditions=[messages.AttributeCondition(include_values=["small"])])
 SPRING: dict[str, Any] = {"name": "spring", "filter": messages.Filter()}
@@ -53,7 +41,6 @@ BAD_RECOMMENDS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     (FOR_YOU | {"filter": TURNED}, INVALID, "filter.price_range.maximum_price"),
     (FOR_YOU | {"filter": messages.Filter(include_brands=["x"] * 101)}, INVALID, "filter.include_brands"),
     (FOR_YOU | {"filter": NAMELESS}, INVALID, "filter.attribute_conditions[0].name"),
-    *((FOR_YOU | {field: VALUES[field]}, UNSERVED, field) for field in UNSERVED_RECOMMEND),
     *(
         ({"placement": placement}, UNSERVED, "placement")
         for placement in messages.Placement.values()
@@ -65,7 +52,6 @@ BAD_RANKS: list[tuple[dict[str, Any], grpc.StatusCode, str]] = [
     ({"item_ids": ["item-1"] * 501}, INVALID, "item_ids"),
     ({"item_ids": ["item-1"], "tenant": "another-shop"}, UNSERVED, "tenant"),
     ({"item_ids": ["item-1"], "filter": TURNED}, INVALID, "filter.price_range.maximum_price"),
-    *(({"item_ids": ["item-1"], field: VALUES[field]}, UNSERVED, field) for field in UNSERVED_RANK),
 ]
 
 

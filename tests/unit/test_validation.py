@@ -14,9 +14,9 @@ from aisle.v1.recommendation_service_pb2 import (
 from aisle.v1.retrieval_service_pb2 import SearchRequest
 from google.protobuf.message import Message
 
-from services.common.errors import InvalidField, NotServed
+from services.common.errors import InvalidField
 from services.common.limits import PAGE_SIZE_MAX, RANK_ITEMS_MAX
-from services.common.validation import check, refuse_unserved
+from services.common.validation import check
 
 
 def recommend(**fields: object) -> RecommendRequest:
@@ -66,11 +66,3 @@ def test_values_at_their_limits_pass() -> None:
         )
     )
     check(RankRequest(item_ids=["i"] * RANK_ITEMS_MAX))
-
-
-def test_a_field_that_is_not_served_is_refused_only_when_it_is_used() -> None:
-    unserved = ("page_token", "promotions")
-    refuse_unserved(recommend(page_size=5), unserved)
-    with pytest.raises(NotServed, match="promotions") as caught:
-        refuse_unserved(recommend(promotions=[Promotion(name="p")]), unserved)
-    assert caught.value.field == "promotions"

@@ -35,6 +35,7 @@ from services.ranking.ordering.rank import (
 )
 from services.ranking.ordering.ranker import Ranker, Rankers
 from services.ranking.ordering.recommend import nearest, recommend
+from services.ranking.ordering.session import in_session
 
 __all__ = [
     "NO_ROWS",
@@ -63,6 +64,7 @@ __all__ = [
     "explain",
     "fallback_interest",
     "gather",
+    "in_session",
     "interest_scores",
     "kept",
     "little_known",
