@@ -114,9 +114,9 @@ ITEM_FEATURES = (
     _item("item_share_of_leaf", "share of its most specific category's event weight, 0 to 1"),
 )
 
-I2I_TABLES = ("lasting", "current")
-"""Item-to-item tables of a bundle: of all that was, and of what is engaged with lately."""
-I2I_FEATURES = tuple((question, table) for question in ("all", "latest") for table in I2I_TABLES)
+I2I_TABLES = ("lasting", "current", "basket")
+"""Item-to-item tables of a bundle: of all that was, of what is engaged with lately, and of single sessions."""
+I2I_FEATURES = tuple((question, table) for question in ("all", "latest") for table in ("lasting", "current"))
 """Asked with all a shopper has had, and with their latest events."""
 
 PAIR_FEATURES = (

@@ -177,7 +177,7 @@ class InterestTowerConfig:
 class TableConfig:
     """One item-to-item table."""
 
-    kind: Literal["ridge", "sequence"] = "ridge"
+    kind: Literal["ridge", "sequence", "basket"] = "ridge"
     ridge: float = 1000.0
     """Of kind `ridge`: added to the diagonal of the Gram matrix."""
     half_life_days: float | None = None
@@ -185,7 +185,8 @@ class TableConfig:
     reach: int = 3
     """Of kind `sequence`: how many events apart two items still keep company."""
     shrinkage: float = 5.0
-    """Of kind `sequence`: added to the cosine's denominator, so that two chance meetings are no company."""
+    """Of kinds `sequence` and `basket`: added to the cosine's denominator, so that two chance meetings are no
+    company."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -196,7 +197,7 @@ class TableConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemToItemConfig:
-    """Which items keep company; two tables, in the order of `spec.I2I_TABLES`."""
+    """Which items keep company; one table for each of `spec.I2I_TABLES`, in their order."""
 
     max_items: int = 8000
     """Only so many items, those with most shoppers, have neighbours; time grows with the cube."""
@@ -204,6 +205,7 @@ class ItemToItemConfig:
     """Kept of each item."""
     lasting: TableConfig = TableConfig(half_life_days=84.0)
     current: TableConfig = TableConfig(half_life_days=28.0)
+    basket: TableConfig = TableConfig(kind="basket")
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -211,9 +213,9 @@ class ItemToItemConfig:
         _at_least("neighbours", self.neighbours, 1)
 
     @property
-    def tables(self) -> tuple[TableConfig, TableConfig]:
-        """Both."""
-        return self.lasting, self.current
+    def tables(self) -> tuple[TableConfig, ...]:
+        """All of them."""
+        return self.lasting, self.current, self.basket
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Item-to-item tables from what shoppers had: which items keep company, all in all and lately.
+"""Item-to-item tables from what shoppers had: which items keep company, all in all, lately and in one basket.
 
 Shapes: U shoppers, M items that may have neighbours, k neighbours kept of each.
 
@@ -6,6 +6,7 @@ Choices:
 - `ridge`: what a shopper engages with, each event counting half after `half_life_days`, is regressed on all they ever
   had, with no item explaining itself: EASE (Steck 2019, WWW, "Embarrassingly shallow autoencoders") with targets of its
   own, in closed form. The inverse is shared by tables that differ in their targets.
+- `basket`: in how many sessions two items occur together, over the square root of how many hold each (cosine, shrunk).
 - `sequence`: how often one item follows another within a few events, over the square root of how often each occurs
   (cosine, shrunk): company in the order of time.
 - Of each item's weights only the largest k are kept; on Complete Journey that costs nothing (LOG.md).
@@ -28,7 +29,7 @@ _DAY_US = 86_400_000_000.0
 
 
 def fit_item_to_item(sequences: Sequences, config: ItemToItemConfig, as_of_us: int) -> ItemToItem:
-    """Fit both tables on everything in `sequences`, seen from `as_of_us`."""
+    """Fit all tables on everything in `sequences`, seen from `as_of_us`."""
     shoppers_of = np.bincount(_distinct_pairs(sequences)[1], minlength=sequences.item_count)
     most = np.argsort(-shoppers_of, kind="stable")[: config.max_items]
     rows = np.sort(most[shoppers_of[most] > 0]).astype(np.int32)
@@ -41,6 +42,8 @@ def fit_item_to_item(sequences: Sequences, config: ItemToItemConfig, as_of_us: i
     for table in config.tables:
         if table.kind == "ridge":
             weights = _ridge(had, inverses[table.ridge], table, as_of_us)
+        elif table.kind == "basket":
+            weights = _basket(had, table)
         else:
             weights = _sequence(had, table)
         found.append(_largest(weights, config.neighbours))
@@ -61,6 +64,8 @@ class _Had:
     shopper: npt.NDArray[np.int64]
     place: npt.NDArray[np.int64]
     times_us: npt.NDArray[np.int64]
+    sessions: npt.NDArray[np.int64]
+    """Equal within one session of one shopper."""
     shape: tuple[int, int]
 
     @classmethod
@@ -70,7 +75,8 @@ class _Had:
         place = place_of[sequences.rows]
         kept = place >= 0
         shopper = np.repeat(np.arange(len(sequences.user_ids)), np.diff(sequences.starts))
-        return cls(shopper[kept], place[kept], sequences.times_us[kept], (len(sequences.user_ids), rows.size))
+        times, sessions = sequences.times_us[kept], sequences.sessions[kept]
+        return cls(shopper[kept], place[kept], times, sessions, (len(sequences.user_ids), rows.size))
 
     def matrix(self, values: Floats) -> scipy.sparse.csr_matrix:
         """Sums of `values` by shopper and place, at most 1, float32 [U, M]."""
@@ -108,6 +114,21 @@ def _ridge(had: _Had, inverse: Floats, table: TableConfig, as_of_us: int) -> Flo
         lately = had.matrix((0.5 ** (age_days / table.half_life_days)).astype(np.float32))
         weights = inverse @ (had.once.T @ lately).toarray()
         weights -= inverse * (np.diag(weights) / own)[None, :]
+    weights[np.diag_indices_from(weights)] = 0.0
+    found: Floats = weights
+    return found
+
+
+def _basket(had: _Had, table: TableConfig) -> Floats:
+    """Weights float32 [M, M]: sessions that hold both items, by those that hold each."""
+    whose = had.shopper * (had.sessions.max(initial=0) + 1) + had.sessions
+    sessions, session = np.unique(whose, return_inverse=True)
+    ones = np.ones(session.size, dtype=np.float32)
+    held = scipy.sparse.csr_matrix((ones, (session, had.place)), shape=(sessions.size, had.shape[1]), dtype=np.float32)
+    held.data = np.minimum(held.data, 1.0)
+    weights = (held.T @ held).toarray()
+    often = np.diag(weights).copy()
+    weights /= np.sqrt(np.outer(often, often)) + np.float32(table.shrinkage)
     weights[np.diag_indices_from(weights)] = 0.0
     found: Floats = weights
     return found

@@ -4,25 +4,21 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows
 from services.common.errors import InvalidField, NotServed
-from services.ranking.ordering import RankedList, others_you_may_like, popular, similar, trending
+from services.ranking.ordering import RankedList, bought_together, others_you_may_like, popular, similar, trending
 from services.ranking.pipeline import Pipeline, Selection, Trace
 from services.ranking.selecting import shopper_id
 
-SERVED_PLACEMENTS = frozenset(
-    {
-        messages.PLACEMENT_RECOMMENDED_FOR_YOU,
-        messages.PLACEMENT_SIMILAR_ITEMS,
-        messages.PLACEMENT_OTHERS_YOU_MAY_LIKE,
-        messages.PLACEMENT_BUY_IT_AGAIN,
-        messages.PLACEMENT_RECENTLY_VIEWED,
-        messages.PLACEMENT_TRENDING,
-        messages.PLACEMENT_BEST_SELLERS,
-        messages.PLACEMENT_CATEGORY,
-    }
-)
-"""Placements that Recommend fills; the others are refused."""
+SERVED_PLACEMENTS = frozenset(messages.Placement.values()) - {
+    messages.PLACEMENT_UNSPECIFIED,
+    messages.PLACEMENT_SEARCH_RERANK,
+}
+"""Placements that Recommend fills; SEARCH_RERANK is for Rank."""
 
-_OF_CONTEXT = {messages.PLACEMENT_SIMILAR_ITEMS: similar, messages.PLACEMENT_OTHERS_YOU_MAY_LIKE: others_you_may_like}
+_OF_CONTEXT = {
+    messages.PLACEMENT_SIMILAR_ITEMS: similar,
+    messages.PLACEMENT_OTHERS_YOU_MAY_LIKE: others_you_may_like,
+    messages.PLACEMENT_FREQUENTLY_BOUGHT_TOGETHER: bought_together,
+}
 _OF_ALL = {messages.PLACEMENT_BEST_SELLERS: popular, messages.PLACEMENT_TRENDING: trending}
 
 

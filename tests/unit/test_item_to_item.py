@@ -134,14 +134,14 @@ def test_a_missing_array_is_named(shop: TinyShop, tmp_path: Path, missing: str) 
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("rows", lambda rows: rows[:-1], r"neighbours has shape \(2, 30, 5\), expected \(2, 29, k\)"),
+        ("rows", lambda rows: rows[:-1], r"neighbours has shape \(3, 30, 5\), expected \(3, 29, k\)"),
         ("rows", lambda rows: rows[::-1], "rows are not ascending"),
         ("rows", lambda rows: rows - rows[0] - 1, "rows are not ascending catalogue rows"),
-        ("neighbours", lambda places: places[:1], r"neighbours has shape \(1, 30, 5\), expected \(2, 30, k\)"),
+        ("neighbours", lambda places: places[:1], r"neighbours has shape \(1, 30, 5\), expected \(3, 30, k\)"),
         ("neighbours", lambda places: places + 1, "neighbours are not places below 30"),
         ("neighbours", lambda places: places - 1, "neighbours are not places below 30"),
-        ("weights", lambda weights: weights[0], r"weights has shape \(30, 5\), expected \(2, 30, k\)"),
-        ("weights", lambda weights: weights[..., :-1], r"weights has shape \(2, 30, 4\), neighbours \(2, 30, 5\)"),
+        ("weights", lambda weights: weights[0], r"weights has shape \(30, 5\), expected \(3, 30, k\)"),
+        ("weights", lambda weights: weights[..., :-1], r"weights has shape \(3, 30, 4\), neighbours \(3, 30, 5\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(shop: TinyShop, name: str, change: object, words: str) -> None:

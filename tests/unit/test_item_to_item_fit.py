@@ -1,6 +1,7 @@
 """Item-to-item tables against closed forms in double precision, one ridge regression per target, and plain loops."""
 
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ _shoppers = st.lists(_events, min_size=1, max_size=6)
 
 
 def fitted(found: Sequences, table: TableConfig, neighbours: int = EVERY, max_items: int = 100) -> ItemToItem:
-    """Both tables alike."""
-    config = ItemToItemConfig(max_items=max_items, neighbours=neighbours, lasting=table, current=table)
+    """Every table alike."""
+    config = ItemToItemConfig(max_items=max_items, neighbours=neighbours, lasting=table, current=table, basket=table)
     return fit_item_to_item(found, config, int(AS_OF_DAY * DAY_US))
 
 
@@ -123,7 +124,7 @@ def test_what_has_no_neighbours_is_no_company_either() -> None:
 def test_only_the_weights_largest_in_size_are_kept(neighbours: int) -> None:
     table = TableConfig(ridge=1.0)
     whole, kept = dense(fitted(MIXED, table)), fitted(MIXED, table, neighbours=neighbours)
-    assert kept.neighbours.shape == kept.weights.shape == (2, ITEMS, neighbours)
+    assert kept.neighbours.shape == kept.weights.shape == (3, ITEMS, neighbours)
     for row in range(ITEMS):
         largest = np.sort(np.abs(whole[row]))[-neighbours:]
         kept_row = dense(kept)[row]
@@ -131,12 +132,32 @@ def test_only_the_weights_largest_in_size_are_kept(neighbours: int) -> None:
         np.testing.assert_array_equal(kept_row[kept_row != 0], whole[row][kept_row != 0])
 
 
-def test_the_two_tables_are_the_two_that_were_asked_for() -> None:
-    lasting, current = TableConfig(ridge=3.0), TableConfig(kind="sequence", reach=1)
-    both = fit_item_to_item(MIXED, ItemToItemConfig(lasting=lasting, current=current), int(AS_OF_DAY * DAY_US))
-    np.testing.assert_array_equal(dense(both, 0), dense(fitted(MIXED, lasting)))
-    np.testing.assert_array_equal(dense(both, 1), dense(fitted(MIXED, current)))
-    assert not np.array_equal(dense(both, 0), dense(both, 1))
+def test_the_tables_are_those_that_were_asked_for() -> None:
+    tables = TableConfig(ridge=3.0), TableConfig(kind="sequence", reach=1), TableConfig(kind="basket", shrinkage=1.0)
+    lasting, current, basket = tables
+    config = ItemToItemConfig(lasting=lasting, current=current, basket=basket)
+    every = fit_item_to_item(MIXED, config, int(AS_OF_DAY * DAY_US))
+    for number, table in enumerate(tables):
+        np.testing.assert_array_equal(dense(every, number), dense(fitted(MIXED, table)))
+    assert not np.array_equal(dense(every, 0), dense(every, 1))
+
+
+@few_examples
+@given(shoppers=_shoppers, shrinkage=st.sampled_from([0.0, 2.0]))
+def test_a_basket_table_counts_sessions_that_hold_both(shoppers: list[list[Event]], shrinkage: float) -> None:
+    baskets = [
+        {row for row, _, session in events if session == one}
+        for events in shoppers
+        for one in {session for _, _, session in events}
+    ]
+    often = [sum(row in basket for basket in baskets) for row in range(ITEMS)]
+    expected = np.zeros((ITEMS, ITEMS))
+    for source, target in permutations(range(ITEMS), 2):
+        if often[source] and often[target]:
+            both = sum({source, target} <= basket for basket in baskets)
+            expected[source, target] = both / (np.sqrt(often[source] * often[target]) + shrinkage)
+    found = fitted(numbered(*shoppers), TableConfig(kind="basket", shrinkage=shrinkage))
+    np.testing.assert_allclose(dense(found), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_of_nothing_there_is_no_company() -> None:

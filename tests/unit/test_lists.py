@@ -1,9 +1,11 @@
 """The lists that are made of it: popular, similar, bought before, recommended; each entry with its source."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +15,10 @@ from services.ranking.ordering import (
     Interest,
     ItemToItem,
     OrderingModel,
+    RankedList,
     Ranker,
     Source,
+    bought_together,
     buy_again,
     gather,
     nearest,
@@ -90,23 +94,27 @@ def test_recently_viewed_is_what_was_looked_at_latest_first_and_once(model: Orde
     assert recently_viewed(resolve(None, model.items)).rows.size == 0
 
 
-def test_others_you_may_like_keep_company_with_the_context_and_end_with_what_is_similar(shop: TinyShop) -> None:
-    """Items 1 and 2 keep company with 0, 3 with 4; nobody with the rest."""
-    weights = np.zeros((2, 5, 2), np.float32)
-    neighbours = np.zeros((2, 5, 2), np.int32)
-    neighbours[:, 0], weights[:, 0] = (1, 2), (0.5, 2.0)
-    neighbours[:, 4], weights[:, 4] = (3, 2), (1.0, 0.25)
+@pytest.mark.parametrize(("make", "table"), [(others_you_may_like, "lasting"), (bought_together, "basket")])
+def test_what_keeps_company_with_the_context_comes_first_and_then_what_is_similar(
+    shop: TinyShop, make: Callable[..., RankedList], table: str
+) -> None:
+    """Items 1 and 2 keep company with 0, 3 with 4; nobody with the rest, and in the other tables nobody with any."""
+    tables, of_table = len(spec.I2I_TABLES), spec.I2I_TABLES.index(table)
+    weights = np.zeros((tables, 5, 2), np.float32)
+    neighbours = np.zeros((tables, 5, 2), np.int32)
+    neighbours[of_table, 0], weights[of_table, 0] = (1, 2), (0.5, 2.0)
+    neighbours[of_table, 4], weights[of_table, 4] = (3, 2), (1.0, 0.25)
     model = replace(shop, item_to_item=ItemToItem(np.arange(5, dtype=np.int32), neighbours, weights)).model()
     context = np.array([0, 4], np.int32)
-    ranked = others_you_may_like(model, context, 6)
+    ranked = make(model, context, 6)
     assert ranked.rows[:3].tolist() == [2, 3, 1]
     assert ranked.scores[:3].tolist() == [2.25, 1.0, 0.5]
     behind = similar(model, context, 3, np.array([1, 2, 3], np.int32))
     assert ranked.rows[3:].tolist() == behind.rows.tolist()
     assert (np.diff(ranked.scores) <= 0).all()
     assert ranked.sources.tolist() == [Source.BOUGHT_TOGETHER] * 3 + [Source.SIMILAR] * 3
-    assert others_you_may_like(model, context, 2, np.array([2], np.int32)).rows.tolist() == [3, 1]
-    alone = others_you_may_like(model, np.array([9], np.int32), 4)
+    assert make(model, context, 2, np.array([2], np.int32)).rows.tolist() == [3, 1]
+    alone = make(model, np.array([9], np.int32), 4)
     assert alone.rows.tolist() == similar(model, np.array([9], np.int32), 4).rows.tolist()
 
 

@@ -23,6 +23,7 @@ from services.ranking.ordering.price import PriceRerank, price_reranked
 from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
     RankedList,
+    bought_together,
     buy_again,
     little_known,
     model_scores,
@@ -59,6 +60,7 @@ __all__ = [
     "Source",
     "alike",
     "best_over_interests",
+    "bought_together",
     "buy_again",
     "diversified",
     "explain",

@@ -88,10 +88,15 @@ class ItemToItem:
         }
         return self._asked(questions)
 
-    def ask_items(self, rows: Rows) -> "ItemToItemScores":
-        """Every table's sums for items that count alike, a cart for instance; both questions are about them."""
-        weights = np.ones(rows.size, dtype=np.float32)
-        return self._asked({"all": (rows, weights), "latest": (rows, weights)})
+    def ask_items(self, rows: Rows, table: str) -> "ItemToItemScores":
+        """One table's sums for items that count alike, a cart for instance; as the only one of the scores.
+
+        Raises:
+            ValueError: if `table` is none of `spec.I2I_TABLES`.
+        """
+        sums = np.zeros((1, self.rows.size + 1), dtype=np.float32)
+        sums[0, :-1] = self._sums(spec.I2I_TABLES.index(table), rows, np.ones(rows.size, dtype=np.float32))
+        return ItemToItemScores(self.rows, sums)
 
     def _asked(self, questions: Mapping[str, tuple[Rows, Floats]]) -> "ItemToItemScores":
         sums = np.zeros((len(spec.I2I_FEATURES), self.rows.size + 1), dtype=np.float32)  # the last: no neighbours
@@ -117,10 +122,11 @@ class ItemToItemScores:
     rows: Rows
     """int32 [M], ascending."""
     sums: Floats
-    """float32 [len(I2I_FEATURES), M + 1], in the order of `spec.I2I_FEATURES`; the last column is 0."""
+    """float32 [F, M + 1], F = len(I2I_FEATURES) in their order, or one where one table was asked; the last column is
+    0."""
 
     def of(self, rows: Rows) -> Floats:
-        """The features of candidates, float32 [n, len(I2I_FEATURES)]; 0 for an item without neighbours."""
+        """The features of candidates, float32 [n, F]; 0 for an item without neighbours."""
         scores: Floats = self.sums[:, _places(self.rows, rows)].T
         return scores
 

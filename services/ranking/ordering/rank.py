@@ -131,10 +131,19 @@ def little_known(model: OrderingModel) -> npt.NDArray[np.bool_]:
 def others_you_may_like(
     model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS
 ) -> RankedList:
-    """Items that those who had `context_rows` have too, by the sum of their item-to-item weights; behind them the
-    items nearest to the context, so that an item without company has a list as well."""
+    """Items that those who had `context_rows` have too; behind them the items nearest to the context."""
+    return _company(model, "lasting", context_rows, count, excluded_rows)
+
+
+def bought_together(model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
+    """Items that are bought in one basket with `context_rows`; behind them the items nearest to the context."""
+    return _company(model, "basket", context_rows, count, excluded_rows)
+
+
+def _company(model: OrderingModel, table: str, context_rows: Rows, count: int, excluded_rows: Rows) -> RankedList:
+    """By the sum of their item-to-item weights; an item without company has a list as well, of what is similar."""
     excluded = np.concatenate([context_rows, excluded_rows])
-    together = model.item_to_item.ask_items(context_rows)
+    together = model.item_to_item.ask_items(context_rows, table)
     rows = together.best(0, count, _allowed(model, excluded))
     scores = together.of(rows)[:, 0]
     sources = _filled(rows, Source.BOUGHT_TOGETHER)
