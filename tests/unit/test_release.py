@@ -116,7 +116,7 @@ def replace_ranker(root: Path) -> None:
         (shorten_index, r"index\.faiss: 39 items, items\.parquet has 40"),
         (replace_index, "index: IndexFlatL2 is not an inner-product index"),
         (forget_weights, r"item_to_item\.npz: array 'weights' is missing"),
-        (shorten_neighbours, r"item-to-item neighbours has shape \(2, 29, 5\), expected \(2, 30, k\)"),
+        (shorten_neighbours, r"item-to-item neighbours has shape \(3, 29, 5\), expected \(3, 30, k\)"),
         (add_items_with_neighbours, r"item_to_item\.npz: row 69, items\.parquet has 40"),
         (break_new_ranker, r"ranker_new\.txt: ranker: "),
         (replace_ranker, r"ranker\.txt: ranker column 0 is 'price', the matrix has 'item_log_count'"),
