@@ -75,9 +75,9 @@ class TextTowerConfig:
     that cannot be split (ALBERT) learns in all its layers and nothing is kept."""
     tuning: Literal["full", "lora", "adalora"] = "full"
     """What learns in those layers: all weights, or low-rank adapters that are merged into them before export."""
-    rank: int = 48
+    rank: int = 64
     """Rank of every adapter; AdaLoRA starts at half as much again and ends at this on average."""
-    alpha: float = 96.0
+    alpha: float = 128.0
     """An adapter's product is scaled by alpha / rank."""
     adapter_dropout: float = 0.0
     dropout: float = 0.0
