@@ -3,8 +3,8 @@
 What a text explains of an item's vector is short: it is an expectation, and next to vectors with events behind them an
 expectation never leads a list. Made long enough, it leads every list. Between the two lies the length at which the
 items whose texts stage A held out, stripped of what their events taught, take as many places as with it: that is what
-an item that training has not seen gets. The factor goes into the adapter, and so into the exported text tower; items
-with events keep their vectors.
+an item that training has not seen gets, in the mean; single crowds of them can get much less (LOG.md). The factor goes
+into the adapter, and so into the exported text tower; items with events keep their vectors.
 """
 
 import copy
@@ -22,6 +22,7 @@ from training.towers import Towers
 _SHOPPERS = 300
 _K = 20
 """Places of a list."""
+_DAY_US = 86_400_000_000
 _LEAST, _MOST, _HALVINGS = 0.25, 4.0, 12
 
 
@@ -84,6 +85,6 @@ def _latest(
     real = at >= first[:, None]
     at = np.where(real, at, first[:, None])
     types = np.where(real, sequences.event_types[at], 0)
-    ages = np.where(real, sequences.times_us[stop - 1][:, None] - sequences.times_us[at], 0) / 86_400_000_000
+    ages = np.where(real, sequences.times_us[stop - 1][:, None] - sequences.times_us[at], 0) / _DAY_US
     history = vectors[sequences.rows[at]] * real[..., None]
     return torch.from_numpy(history), torch.from_numpy(types), torch.from_numpy(ages.astype(np.float32))

@@ -6,7 +6,8 @@ Choices:
 - Every shopper asks twice: over all items, and over items new to them only. Each task has a ranker of its own: what is
   bought again and what is discovered are told apart by different features (LOG.md).
 - Gradients of the chance use every row of every list; those of the order only pairs that are told apart wrongly. Begun
-  with the one and finished with the other, both tasks' lists are better than with either alone (LOG.md).
+  with the one and finished with the other, both tasks' validation lists are a little better than with either alone; on
+  the test weeks that is not to be told from noise (LOG.md).
 - Labels are graded by what the shopper did: a purchase weighs more than a click.
 - A share of the queries uses the fallback interest vector, so that degraded scores are on scale.
 """

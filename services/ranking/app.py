@@ -37,7 +37,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         self,
         pipeline: Pipeline,
         metrics: RankingMetrics,
-        house: House = House(),  # noqa: B008 - immutable
+        house: House,
         new_id: Callable[[], str] | None = None,
     ) -> None:
         """Serve one pipeline.

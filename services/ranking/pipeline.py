@@ -213,7 +213,7 @@ class Pipeline:
     async def of_context(
         self, make: OfContext, user_id: str, context_rows: Rows, count: int, trace: Trace, selection: Selection
     ) -> RankedList:
-        """`similar` or `others_you_may_like`; the popular list when no context item is known."""
+        """`similar`, `others_you_may_like` or `bought_together`; the popular list when no context item is known."""
         if not context_rows.size:
             return await self.of_all(popular, user_id, count, trace, selection)
         excluded = await self._excluded(selection, user_id, trace)

@@ -9,7 +9,7 @@ from features.vocab import Rows
 from services.common.errors import InvalidField
 from services.ranking.ordering import Mask, OrderingModel, Promoted, RankedList, Source, kept, wanted, with_promotions
 from services.ranking.pipeline import Pipeline, Selection, Trace
-from services.ranking.selecting import check_filter, conditions_of, shopper_id
+from services.ranking.selecting import check_filter, conditions_of, purchased_within_us, shopper_id
 
 PROMOTED_ITEMS_MAX = 100
 """Items of one promotion that are ordered for the shopper: its most popular ones."""
@@ -41,15 +41,15 @@ async def promote(
     model = pipeline.release.model
     allowed = kept(model.facets, conditions_of(model.items.vocabulary, request.filter)[0])
     allowed[taken_rows] = False
-    days_us = request.filter.exclude_purchased_within_days * 86_400_000_000
+    bought_us = purchased_within_us(request.filter)
     promotions = []
     for promotion in request.promotions:
         mask = allowed & _mask(model, promotion)
         rows = model.popular_rows[mask[model.popular_rows]][:PROMOTED_ITEMS_MAX]
-        best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=days_us))
+        best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=bought_us))
         promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
     if request.exploration_weight:
-        bounds = Selection(excluded_rows=np.flatnonzero(~allowed).astype(np.int32), purchased_within_us=days_us)
+        bounds = Selection(excluded_rows=np.flatnonzero(~allowed).astype(np.int32), purchased_within_us=bought_us)
         unknown = await pipeline.little_known(shopper_id(request), PROMOTED_ITEMS_MAX, trace, bounds)
         promotions.append(Promoted(unknown, round(100 * request.exploration_weight), source=Source.EXPLORATION))
     return with_promotions(ranked, promotions, page_size)

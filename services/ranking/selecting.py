@@ -57,12 +57,17 @@ def check_filter(chosen: messages.Filter, path: str) -> None:
 def select(facets: Facets, vocabulary: Vocabulary, chosen: messages.Filter) -> Selected:
     """Apply a filter, or the empty one, to the catalogue."""
     conditions, missing = conditions_of(vocabulary, chosen)
-    bought_us = chosen.exclude_purchased_within_days * _DAY_US
+    bought_us = purchased_within_us(chosen)
     allowed = wanted(facets, conditions)
     fill = None
     if conditions.narrows and not chosen.strict:
         fill = Selection(excluded_rows=_left_out(kept(facets, conditions)), purchased_within_us=bought_us)
     return Selected(Selection(excluded_rows=_left_out(allowed), purchased_within_us=bought_us), fill, missing)
+
+
+def purchased_within_us(chosen: messages.Filter) -> int:
+    """For how long a purchase keeps an item out of the list, microseconds; 0: it does not."""
+    return int(chosen.exclude_purchased_within_days * _DAY_US)
 
 
 def conditions_of(vocabulary: Vocabulary, chosen: messages.Filter) -> tuple[Conditions, list[str]]:
