@@ -12,12 +12,13 @@ from services.ranking.experiments import Experiment, assigned
 from services.ranking.once import ScorerOnce, UsersOnce
 from services.ranking.ordering import NO_ROWS, RankedList, popular
 from services.ranking.pages import continued, page_token
-from services.ranking.pipeline import EVERYTHING, Pipeline, Trace
+from services.ranking.pipeline import EVERYTHING, Pipeline
 from services.ranking.placements import fill_placement
 from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
 from services.ranking.selecting import Selected, known_rows, select, shopper_id
 from services.ranking.shaping import Taste, shaped
+from services.ranking.trace import Trace
 
 NewId = Callable[[], str]
 """Makes recommendation ids."""

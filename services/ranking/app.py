@@ -20,10 +20,11 @@ from services.ranking.experiments import check_overrides
 from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import NO_ROWS
 from services.ranking.pages import continued
-from services.ranking.pipeline import Pipeline, Trace
+from services.ranking.pipeline import Pipeline
 from services.ranking.placements import check_placement
 from services.ranking.promoting import check_promotions
 from services.ranking.selecting import check_filter
+from services.ranking.trace import Trace
 
 SERVICE_NAME: str = messages.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 
@@ -31,25 +32,25 @@ _NO_DEADLINE_SECONDS = 5.0
 
 
 class RecommendationServicer(stubs.RecommendationServiceServicer):
-    """Answers from one pipeline."""
+    """Answers each request from the pipeline that serves when it arrives."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        serving: Callable[[], Pipeline],
         metrics: RankingMetrics,
         house: House,
         new_id: Callable[[], str] | None = None,
     ) -> None:
-        """Serve one pipeline.
+        """Serve what `serving` says.
 
         Args:
-            pipeline: The steps.
+            serving: The pipeline over the release that serves now; taken once per request.
             metrics: Where they are counted.
             house: What lists are like where a request does not say.
             new_id: Makes recommendation ids.
         """
         self._house = house
-        self._pipeline = pipeline
+        self._serving = serving
         self._metrics = metrics
         self._new_id = new_id or (lambda: uuid.uuid4().hex)
 
@@ -64,12 +65,13 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             InvalidField: a limit is broken or a required field is missing.
             NotServed: a field, placement or tenant that this version does not serve.
         """
+        pipeline = self._serving()
         check(request)
-        self._check(request, "")
+        self._check(pipeline, request, "")
         if request.validate_only:
-            return messages.RecommendResponse(bundle_version=self._pipeline.release.version)
+            return messages.RecommendResponse(bundle_version=pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply, _ = await recommend(self._pipeline, request, self._house, trace, self._new_id)
+        reply, _ = await recommend(pipeline, request, self._house, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -84,14 +86,15 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             InvalidField: a limit is broken or a required field is missing.
             NotServed: a field or tenant that this version does not serve.
         """
+        pipeline = self._serving()
         check(request)
         _refuse_other_tenants(request.tenant)
         check_filter(request.filter, "filter")
         check_overrides(self._house.experiments, request.experiment_overrides)
         if request.validate_only:
-            return messages.RankResponse(bundle_version=self._pipeline.release.version)
+            return messages.RankResponse(bundle_version=pipeline.release.version)
         trace = Trace(_deadline(context))
-        reply = await rank(self._pipeline, request, self._house, trace, self._new_id)
+        reply = await rank(pipeline, request, self._house, trace, self._new_id)
         self._metrics.count(trace)
         return reply
 
@@ -106,14 +109,15 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             InvalidField: a limit is broken, a required field is missing, or a part is about another shopper.
             NotServed: a field, placement or tenant that this version does not serve.
         """
+        serving = self._serving()
         check(request)
-        parts, version = parts_of(request), self._pipeline.release.version
+        parts, version = parts_of(request), serving.release.version
         for position, part in enumerate(parts):
-            self._check(part, f"requests[{position}].")
+            self._check(serving, part, f"requests[{position}].")
         if request.validate_only:
             empty = messages.RecommendResponse(bundle_version=version)
             return messages.BatchRecommendResponse(responses=[empty] * len(parts))
-        pipeline, deadline = for_one_shopper(self._pipeline, request.visitor_id), _deadline(context)
+        pipeline, deadline = for_one_shopper(serving, request.visitor_id), _deadline(context)
         taken, replies = NO_ROWS, []
         for part in parts:
             trace = Trace(deadline)
@@ -123,7 +127,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             taken = np.concatenate([taken, rows])
         return messages.BatchRecommendResponse(responses=replies)
 
-    def _check(self, request: messages.RecommendRequest, prefix: str) -> None:
+    def _check(self, pipeline: Pipeline, request: messages.RecommendRequest, prefix: str) -> None:
         """What `check` does not know of; fields are named behind `prefix`."""
         try:
             _refuse_other_tenants(request.tenant)
@@ -132,7 +136,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             check_promotions(request.promotions)
             check_overrides(self._house.experiments, request.experiment_overrides)
             if request.page_token:
-                continued(self._pipeline.release.model, request)
+                continued(pipeline.release.model, request)
         except (InvalidField, NotServed) as error:
             error.move_below(prefix)
             raise

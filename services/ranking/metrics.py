@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.common.telemetry import LATENCY_BUCKETS
-from services.ranking.pipeline import Trace
+from services.ranking.trace import Trace
 
 
 class RankingMetrics:

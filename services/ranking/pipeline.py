@@ -7,11 +7,8 @@ This module does not know gRPC or the API's messages (app), nor how order comes 
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -41,21 +38,12 @@ from services.ranking.ordering import (
 from services.ranking.release import Release
 from services.ranking.retriever import Retriever, RetrieverUnavailable
 from services.ranking.scorer import Scorer, ScorerUnavailable
+from services.ranking.trace import Budgets, Degradation, Trace
 
 OfContext: TypeAlias = Callable[[OrderingModel, Rows, int, Rows], RankedList]
 """Model, context rows, count, excluded rows → list."""
 OfAll: TypeAlias = Callable[[OrderingModel, int, Rows], RankedList]
 """Model, count, excluded rows → list."""
-
-
-class Degradation(IntEnum):
-    """What a reply had to do without; names and numbers are those of the API."""
-
-    INTEREST_FALLBACK = 1
-    USER_FEATURES_FALLBACK = 2
-    RETRIEVAL_FALLBACK = 3
-    POPULARITY_ONLY = 4
-    STALE_FEATURES = 5
 
 
 class Users(Protocol):
@@ -92,39 +80,6 @@ class Selection:
 
 EVERYTHING = Selection()
 """Nothing is left out."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Budgets:
-    """The most each step outside this process may take, seconds."""
-
-    features: float = 0.05
-    interest: float = 0.1
-    retrieval: float = 0.05
-
-
-@dataclass(slots=True)
-class Trace:
-    """What happened on the way to one answer."""
-
-    deadline: float
-    """Monotonic seconds at which the caller stops waiting."""
-    degradations: set[Degradation] = field(default_factory=set)
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time one stage; one that is entered again goes on."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - started) * 1000.0
-            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent
-
-    def at_most(self, budget_seconds: float) -> float:
-        """The budget, or half of what is left if that is less: the answer must still be put together afterwards."""
-        return max(min(budget_seconds, (self.deadline - time.monotonic()) / 2.0), 0.001)
 
 
 @dataclass(frozen=True, slots=True)

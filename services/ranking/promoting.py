@@ -8,8 +8,9 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from features.vocab import Rows
 from services.common.errors import InvalidField
 from services.ranking.ordering import Mask, OrderingModel, Promoted, RankedList, Source, kept, wanted, with_promotions
-from services.ranking.pipeline import Pipeline, Selection, Trace
+from services.ranking.pipeline import Pipeline, Selection
 from services.ranking.selecting import check_filter, conditions_of, purchased_within_us, shopper_id
+from services.ranking.trace import Trace
 
 PROMOTED_ITEMS_MAX = 100
 """Items of one promotion that are ordered for the shopper: its most popular ones."""

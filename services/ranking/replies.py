@@ -9,8 +9,8 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from features import spec
 from features.vocab import Rows
 from services.ranking.ordering import Explanations, RankedList, Source
-from services.ranking.pipeline import Trace
 from services.ranking.release import Release
+from services.ranking.trace import Trace
 
 CONTRIBUTIONS_MAX = 10
 OTHER_FEATURES = "other_features"

@@ -15,12 +15,13 @@ from services.ranking.app import RecommendationServicer
 from services.ranking.experiments import load_experiments
 from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import Diversity, PriceRerank
-from services.ranking.pipeline import Budgets, Pipeline, Users
+from services.ranking.pipeline import Pipeline, Users
 from services.ranking.release import Release
 from services.ranking.retriever import LocalRetriever, RemoteRetriever
 from services.ranking.scorer import Scorer, TritonScorer
 from services.ranking.settings import RankingSettings
 from services.ranking.shaping import Taste
+from services.ranking.trace import Budgets
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def assembled(
     )
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
-        yield RecommendationServicer(pipeline, RankingMetrics(registry), house)
+        yield RecommendationServicer(lambda: pipeline, RankingMetrics(registry), house)
     finally:
         await scorer.close()
         if remote is not None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.ranking.ordering import Diversity, PriceRerank, RankedList, diversified, price_reranked
-from services.ranking.pipeline import Pipeline, Trace
+from services.ranking.pipeline import Pipeline
 from services.ranking.selecting import shopper_id
+from services.ranking.trace import Trace
 
 Request = messages.RecommendRequest | messages.RankRequest
 

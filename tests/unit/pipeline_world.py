@@ -20,8 +20,9 @@ from services.ranking.ordering import (
     rank,
     recommend,
 )
-from services.ranking.pipeline import Budgets, Pipeline, Trace
+from services.ranking.pipeline import Pipeline
 from services.ranking.release import Release
+from services.ranking.trace import Budgets, Trace
 from tests.fakes import FakeRetriever, FakeScorer, FakeUsers
 from tests.tiny_shop import AS_OF, LIMITS, TinyShop, shoppers
 

@@ -14,10 +14,11 @@ from services.ranking.ordering import (
     requested,
     similar,
 )
-from services.ranking.pipeline import EVERYTHING, Degradation
+from services.ranking.pipeline import EVERYTHING
 from services.ranking.release import Release
 from services.ranking.retriever import RetrieverUnavailable
 from services.ranking.scorer import ScorerUnavailable
+from services.ranking.trace import Degradation
 from tests.tiny_shop import LIMITS, TinyShop
 from tests.unit.pipeline_world import DAY_US, NOW_US, TOWER, World, a_trace, a_world, assert_same
 

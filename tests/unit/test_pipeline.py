@@ -15,8 +15,9 @@ from services.ranking.ordering import (
     requested,
     similar,
 )
-from services.ranking.pipeline import EVERYTHING, Budgets, Degradation, OfContext, Selection
+from services.ranking.pipeline import EVERYTHING, OfContext, Selection
 from services.ranking.release import Release
+from services.ranking.trace import Budgets, Degradation
 from tests.tiny_shop import LIMITS, TinyShop
 from tests.unit.pipeline_world import DAY_US, NOW_US, TOWER, World, a_trace, a_world, assert_same
 
