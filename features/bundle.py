@@ -4,6 +4,7 @@ Choices:
 - The manifest is written last and holds the sha256 of every file and of its own text: a directory without one is not
   a bundle, and opening reads every byte once, so a torn copy or a flipped bit is refused by the file's name.
 - No pickles: ONNX, Parquet, NumPy arrays without objects, LightGBM's and FAISS's own formats, JSON.
+- Serving maps the largest files instead of reading them: what they hold must not change under a bundle's name.
 - The pointer `bundles/serving` names the serving version; it moves by an atomic rename and every move is a line in
   `serving.log`.
 

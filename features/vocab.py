@@ -1,12 +1,15 @@
 """Outside ids to rows and back. A row is a position in one bundle's arrays; an id is what the shop calls the thing."""
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int32]
 """Positions in a bundle's arrays, int32; -1 where an id is not in the bundle."""
+
+NO_ROWS: Rows = np.empty(0, dtype=np.int32)
 
 
 class Vocabulary:
@@ -32,8 +35,7 @@ class Vocabulary:
 
     def rows(self, ids: Sequence[str]) -> Rows:
         """Row of each id, int32 of `len(ids)`; -1 for an id that is not here."""
-        row_of = self._row_of
-        return np.fromiter((row_of.get(name, -1) for name in ids), dtype=np.int32, count=len(ids))
+        return np.fromiter(map(self._row_of.get, ids, repeat(-1)), dtype=np.int32, count=len(ids))
 
     def names(self, rows: Rows) -> list[str]:
         """Id of each row; rows must be valid.

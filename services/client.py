@@ -14,9 +14,10 @@ client with one connection uses one core of the server. `channel_count` opens se
 import ipaddress
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import grpc
 import grpc.aio
@@ -29,6 +30,7 @@ from aisle.v1.recommendation_service_pb2 import (
     RecommendResponse,
 )
 from aisle.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -67,8 +69,11 @@ _OPTIONS: list[tuple[str, str | int]] = [
 ]
 
 
-class RecommendationClient:
-    """Synchronous client; safe to share between threads. Closed by `close` or at the end of a `with` block."""
+class _Client:
+    """What the two clients do alike; they differ in when a call returns."""
+
+    _TRANSPORT: ClassVar[Any]
+    """`grpc` or `grpc.aio`."""
 
     def __init__(
         self,
@@ -77,6 +82,8 @@ class RecommendationClient:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         channel_count: int = 1,
         credentials: grpc.ChannelCredentials | None = None,
+        server_name: str | None = None,
+        api_key: str | None = None,
     ) -> None:
         """Connects at the first call.
 
@@ -85,34 +92,51 @@ class RecommendationClient:
             timeout_seconds: deadline of a call that names none; retries included.
             channel_count: connections to every server.
             credentials: TLS credentials; default: no TLS.
+            server_name: name in the servers' certificates, where it is not the host in `addresses`; with TLS needed for
+                several addresses.
+            api_key: sent with every call. A key that leaves this machine must be encrypted: where something else does
+                that, a mesh for instance, say so with `grpc.experimental.insecure_channel_credentials()`.
 
         Raises:
-            ValueError: no address, or one of several that is not `ip:port`.
+            ValueError: no address, or one of several that is not `ip:port`; a key that cannot be sent, or that would be
+                sent to another machine without credentials.
         """
         self._timeout_seconds = timeout_seconds
+        self._metadata = _key_metadata(addresses, credentials, api_key)
         target = _target(addresses)
+        options = [*_OPTIONS, ("grpc.default_authority", server_name)] if server_name else _OPTIONS
         self._channels = [
-            grpc.secure_channel(target, credentials, _OPTIONS)
+            self._TRANSPORT.secure_channel(target, credentials, options)
             if credentials
-            else grpc.insecure_channel(target, _OPTIONS)
+            else self._TRANSPORT.insecure_channel(target, options)
             for _ in range(channel_count)
         ]
-        self._stubs = _stubs(self._channels)
+        self._stubs = itertools.cycle([RecommendationServiceStub(channel) for channel in self._channels])
+
+    def _call(self, method: str, request: Message, timeout_seconds: float | None) -> Any:
+        """Calls over the next channel; what the transport returns."""
+        timeout = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return getattr(next(self._stubs), method)(request, timeout=timeout, metadata=self._metadata)
+
+
+class RecommendationClient(_Client):
+    """Synchronous client; safe to share between threads. Closed by `close` or at the end of a `with` block."""
+
+    _TRANSPORT: ClassVar[Any] = grpc
 
     def recommend(self, request: RecommendRequest, *, timeout_seconds: float | None = None) -> RecommendResponse:
         """Chooses and orders items for one placement."""
-        return cast(RecommendResponse, next(self._stubs).Recommend(request, timeout=self._timeout(timeout_seconds)))
+        return cast(RecommendResponse, self._call("Recommend", request, timeout_seconds))
 
     def rank(self, request: RankRequest, *, timeout_seconds: float | None = None) -> RankResponse:
         """Orders given items."""
-        return cast(RankResponse, next(self._stubs).Rank(request, timeout=self._timeout(timeout_seconds)))
+        return cast(RankResponse, self._call("Rank", request, timeout_seconds))
 
     def batch_recommend(
         self, request: BatchRecommendRequest, *, timeout_seconds: float | None = None
     ) -> BatchRecommendResponse:
         """Fills several placements of one page."""
-        timeout = self._timeout(timeout_seconds)
-        return cast(BatchRecommendResponse, next(self._stubs).BatchRecommend(request, timeout=timeout))
+        return cast(BatchRecommendResponse, self._call("BatchRecommend", request, timeout_seconds))
 
     def close(self) -> None:
         """Ends the connections; running calls are cancelled."""
@@ -129,47 +153,25 @@ class RecommendationClient:
         """Closes it."""
         self.close()
 
-    def _timeout(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
 
-
-class AsyncRecommendationClient:
+class AsyncRecommendationClient(_Client):
     """The same for asyncio; make it inside the event loop that uses it. Closed at the end of an `async with` block."""
 
-    def __init__(
-        self,
-        addresses: str | Sequence[str],
-        *,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        channel_count: int = 1,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        """Arguments and errors as `RecommendationClient`."""
-        self._timeout_seconds = timeout_seconds
-        target = _target(addresses)
-        self._channels = [
-            grpc.aio.secure_channel(target, credentials, _OPTIONS)
-            if credentials
-            else grpc.aio.insecure_channel(target, _OPTIONS)
-            for _ in range(channel_count)
-        ]
-        self._stubs = _stubs(self._channels)
+    _TRANSPORT: ClassVar[Any] = grpc.aio
 
     async def recommend(self, request: RecommendRequest, *, timeout_seconds: float | None = None) -> RecommendResponse:
         """Chooses and orders items for one placement."""
-        timeout = self._timeout(timeout_seconds)
-        return cast(RecommendResponse, await next(self._stubs).Recommend(request, timeout=timeout))
+        return cast(RecommendResponse, await self._call("Recommend", request, timeout_seconds))
 
     async def rank(self, request: RankRequest, *, timeout_seconds: float | None = None) -> RankResponse:
         """Orders given items."""
-        return cast(RankResponse, await next(self._stubs).Rank(request, timeout=self._timeout(timeout_seconds)))
+        return cast(RankResponse, await self._call("Rank", request, timeout_seconds))
 
     async def batch_recommend(
         self, request: BatchRecommendRequest, *, timeout_seconds: float | None = None
     ) -> BatchRecommendResponse:
         """Fills several placements of one page."""
-        timeout = self._timeout(timeout_seconds)
-        return cast(BatchRecommendResponse, await next(self._stubs).BatchRecommend(request, timeout=timeout))
+        return cast(BatchRecommendResponse, await self._call("BatchRecommend", request, timeout_seconds))
 
     async def close(self) -> None:
         """Ends the connections; running calls are cancelled."""
@@ -186,9 +188,6 @@ class AsyncRecommendationClient:
         """Closes it."""
         await self.close()
 
-    def _timeout(self, timeout_seconds: float | None) -> float:
-        return self._timeout_seconds if timeout_seconds is None else timeout_seconds
-
 
 def field_violations(error: grpc.RpcError) -> dict[str, str]:
     """What a refused request got wrong: path of the field to what is wrong with it; empty for other errors."""
@@ -201,8 +200,26 @@ def field_violations(error: grpc.RpcError) -> dict[str, str]:
     return violations
 
 
-def _stubs(channels: Sequence[Any]) -> Iterator[Any]:
-    return itertools.cycle([RecommendationServiceStub(channel) for channel in channels])
+def _key_metadata(
+    addresses: str | Sequence[str], credentials: grpc.ChannelCredentials | None, api_key: str | None
+) -> tuple[tuple[str, str], ...] | None:
+    """What is sent with every call. A key is in no error's text."""
+    if api_key is None:
+        return None
+    if not re.fullmatch(r"[!-~]+", api_key):
+        raise ValueError("api_key: must be printable ASCII without spaces and line ends, and not empty")
+    given = [addresses] if isinstance(addresses, str) else addresses
+    if credentials is None and not all(map(_is_loopback, given)):
+        raise ValueError("api_key: would be sent unencrypted; give credentials too")
+    return (("x-api-key", api_key),)
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _target(addresses: str | Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -35,6 +36,8 @@ class StackConfig:
     triton_venv: Path = Path(".venv-triton")
     ranking_port: int = 8010
     clock: str = "bundle"
+    remote_index: bool = False
+    """Whether the ranking service asks the retrieval service rather than an index of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,22 @@ class Stack:
         """Nothing runs yet."""
         self.processes: dict[str, ManagedProcess] = {}
         self.addresses: dict[str, str] = {}
+        self._starts: dict[str, Callable[[], ManagedProcess]] = {}
 
-    def add(self, process: ManagedProcess, address: str) -> None:
-        """Take a started process in."""
-        self.processes[process.name] = process
-        self.addresses[process.name] = address
+    def start(self, name: str, start: Callable[[], ManagedProcess], address: str) -> None:
+        """Start a process and take it in."""
+        self.processes[name] = start()
+        self.addresses[name] = address
+        self._starts[name] = start
+
+    def restart(self, name: str) -> None:
+        """Start a part again, with the same settings and at the same address; ends what is left of it."""
+        self.stop(name)
+        self.processes[name] = self._starts[name]()
+
+    def stop(self, name: str) -> None:
+        """Stop a part; harmless when it has ended before."""
+        self.processes[name].stop()
 
     def parts(self) -> list[Part]:
         """What `stack.json` holds."""
@@ -92,23 +106,24 @@ def running_stack(config: StackConfig) -> Iterator[Stack]:
 
 
 def _start(stack: Stack, config: StackConfig, ports: dict[str, int], stopping: contextlib.ExitStack) -> None:
-    def take(process: ManagedProcess, port: int) -> None:
-        stack.add(process, f"127.0.0.1:{port}")
-        stopping.callback(process.stop)
+    def take(name: str, start: Callable[[], ManagedProcess]) -> None:
+        stack.start(name, start, f"127.0.0.1:{ports[name]}")
+        stopping.callback(stack.stop, name)
 
-    # Everything in the online store comes from the offline tables: nothing to keep over a restart.
-    take(start_valkey(ValkeyConfig(config.build / "valkey", ports["valkey"], append_only=False)), ports["valkey"])
+    valkey = ValkeyConfig(config.build / "valkey", ports["valkey"])
+    take("valkey", partial(start_valkey, valkey))
     environment = _environment(config, ports)
     for name in ("triton", "retrieval", "ranking"):
-        log_path = config.build / "logs" / f"{name}.log"
-        command = [sys.executable, "-m", f"services.{name}"]
-        take(ManagedProcess(name, command, log_path=log_path, environment=environment), ports[name])
+        command, log_path = [sys.executable, "-m", f"services.{name}"], config.build / "logs" / f"{name}.log"
+        take(name, partial(ManagedProcess, name, command, log_path=log_path, environment=environment))
 
 
 def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
     """What the services read; one thread each for the numerics, since every service answers many calls side by side."""
+    remote = {"AISLE_RETRIEVAL_ADDRESS": f"127.0.0.1:{ports['retrieval']}"} if config.remote_index else {}
     return {
         **os.environ,
+        **remote,
         "OMP_NUM_THREADS": "1",
         "AISLE_BUNDLES": str(config.bundles),
         "AISLE_CLOCK": config.clock,

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from features.vocab import Rows
 from services.common.towers import VECTOR_WIDTH, FloatArray, IntArray, pad_history
+from services.ranking.ordering import Mask
 from services.ranking.scorer import ScorerUnavailable
 
 TextTower = Callable[[str], FloatArray]
@@ -112,7 +113,7 @@ class FakeRetriever:
         self,
         interest_vectors: FloatArray,
         count: int,
-        excluded_rows: Rows,
+        allowed: Mask,
         timeout_seconds: float,  # noqa: ARG002 - the interface's
     ) -> Rows:
         """See `Retriever.nearest`; rows of equal score in ascending order."""
@@ -120,4 +121,4 @@ class FakeRetriever:
             raise self.failure
         scores = (self._item_vectors @ interest_vectors.T).max(axis=1)
         best_first = np.argsort(-scores, kind="stable").astype(np.int32)
-        return best_first[~np.isin(best_first, excluded_rows)][:count]
+        return best_first[allowed[best_first]][:count]

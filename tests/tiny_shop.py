@@ -19,12 +19,26 @@ from features import bundle as files
 from features import spec
 from features.bundle import Bundle, open_bundle, promote, write_bundle
 from features.clock import to_us
-from features.encode import Floats, item_columns
+from features.encode import Floats, Shopper, item_columns
 from features.offline import polars_type
 from features.schema import ITEMS
 from features.transforms import category_name
+from features.vocab import Rows
 from services.common.towers import VECTOR_WIDTH, TowerModels
-from services.ranking.ordering import CandidateLimits, Facets, ItemToItem, OrderingModel, Ranker, Rankers, popular_rows
+from services.ranking.ordering import (
+    CandidateLimits,
+    Candidates,
+    Facets,
+    ItemToItem,
+    ItemToItemScores,
+    Mask,
+    OrderingModel,
+    Ranker,
+    Rankers,
+    gather,
+    popular_rows,
+    propose,
+)
 from services.ranking.release import Release
 from services.retrieval.index import build_index
 from tests.tiny_bundle import write_tiny_towers
@@ -196,3 +210,15 @@ def _shopper(number: int, item_ids: list[str], leaves: list[str], rng: np.random
         "category_names": preferred,
         "category_weights": [1.0 / len(preferred)] * len(preferred) if preferred else [],
     }
+
+
+def gathered(
+    model: OrderingModel,
+    shopper: Shopper,
+    item_to_item: ItemToItemScores,
+    near_rows: Rows,
+    limits: CandidateLimits,
+    allowed: Mask | None = None,
+) -> Candidates:
+    """The candidates of all sources."""
+    return gather(propose(model, shopper, item_to_item, limits, allowed), near_rows, limits)

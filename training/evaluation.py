@@ -7,15 +7,15 @@ Knows how lists come about; what they are worth is judgement's business.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering import (
-    NO_ROWS,
     CandidateLimits,
     Interest,
     OrderingModel,
     RankedList,
     Ranker,
     Rankers,
+    mask_without,
     recommend,
 )
 from training.baselines import top
@@ -60,7 +60,13 @@ def model_lists(
     pairs = list(zip(window.queries, interests, strict=True))
     return [
         recommend(
-            model, ranker_of(rankers, task), query.shopper, interest, limits, query.now_us, excluded_rows(query, task)
+            model,
+            ranker_of(rankers, task),
+            query.shopper,
+            interest,
+            limits,
+            query.now_us,
+            mask_without(None, excluded_rows(query, task), model.item_count),
         ).head(K)
         for query, interest in track(pairs, f"lists: {task}")
     ]

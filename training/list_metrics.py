@@ -9,8 +9,8 @@ Choices: everything but coverage and exposure is a column of one value per shopp
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from features.vectors import Vectors
 from features.vocab import Rows
 from training.metrics import Doubles, Flags
 
@@ -55,7 +55,7 @@ def novelty(places: Rows, weights: Doubles) -> Doubles:
     return _mean_over_places(places, -np.log2((weights + 1.0) / (weights + 1.0).sum()))
 
 
-def diversity(places: Rows, vectors: npt.NDArray[np.float32]) -> Doubles:
+def diversity(places: Rows, vectors: Vectors) -> Doubles:
     """Intra-list diversity: mean over a list's pairs of 1 - cosine of item vectors [N, D], float64 [U] (Ziegler et al.
     2005; Smyth & McClave 2001); NaN below two items.
 

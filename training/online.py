@@ -30,6 +30,7 @@ from features.bundle import Bundle, open_bundle, promote, serving_path, write_bu
 from features.encode import Floats, item_columns
 from features.schema import Dataset
 from features.transforms import item_features, known_events
+from features.vectors import every_vector
 from services.ranking.ordering import popular_rows
 from services.retrieval.index import build_index
 from training.deltas import Moved, UpdateConfig, fit_deltas
@@ -96,7 +97,7 @@ def _moved(
 ) -> Moved:
     serving = Contender.of_bundle(parent)
     window = open_window(_until(data, held_from), serving.items, since, _weeks(held_from - since))
-    moved = fit_deltas(window, serving.model.vectors, serving.interest, config, seed)
+    moved = fit_deltas(window, every_vector(serving.model.vectors), serving.interest, config, seed)
     if not moved.item_count:
         raise UpdateRefused(f"no known shopper did anything from {since} to {held_from}")
     return moved

@@ -16,7 +16,8 @@ from features.clock import to_us
 from features.encode import Floats, ItemColumns, Shopper, history_ages_days, item_columns, resolve
 from features.schema import Dataset
 from features.transforms import item_features, known_events, user_features
-from features.vocab import Rows
+from features.vectors import Vectors
+from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering import Interest, fallback_interest
 from training.dataset import Ints, row_of_item
 
@@ -123,13 +124,13 @@ def _rows_by_user(events: pl.DataFrame, items: pl.DataFrame) -> dict[str, tuple[
 
 
 def interests_of(
-    run: InterestRun, vectors: Floats, shoppers: Sequence[Shopper], now_us: int, batch_size: int = 256
+    run: InterestRun, vectors: Vectors, shoppers: Sequence[Shopper], now_us: int, batch_size: int = 256
 ) -> list[Interest]:
     """Every shopper's interest, as a request would get it: the tower's, or the fallback for an empty history.
 
     Args:
         run: The tower.
-        vectors: float32 [N, D], the item vectors.
+        vectors: Of every item, D numbers each.
         shoppers: Resolved against the same bundle.
         now_us: The instant their histories are looked at from.
         batch_size: Histories per call.
@@ -138,12 +139,12 @@ def interests_of(
     for start in range(0, len(shoppers), batch_size):
         found.extend(run(*history_batch(vectors, shoppers[start : start + batch_size], now_us)))
     return [
-        Interest(interest, is_fallback=False) if shopper.history_rows.size else fallback_interest(vectors[:0])
+        Interest(interest, is_fallback=False) if shopper.history_rows.size else fallback_interest(vectors[NO_ROWS])
         for shopper, interest in zip(shoppers, found, strict=True)
     ]
 
 
-def history_batch(vectors: Floats, shoppers: Sequence[Shopper], now_us: int) -> tuple[Floats, Ints, Floats]:
+def history_batch(vectors: Vectors, shoppers: Sequence[Shopper], now_us: int) -> tuple[Floats, Ints, Floats]:
     """The interest tower's inputs: vectors [B, T, D], event types [B, T], ages [B, T]; left-padded, T =
     HISTORY_LENGTH."""
     shape = (len(shoppers), spec.HISTORY_LENGTH)

@@ -21,16 +21,17 @@ import numpy.typing as npt
 
 from features import spec
 from features.encode import Floats, encode
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering import (
-    NO_ROWS,
     CandidateLimits,
     Interest,
     OrderingModel,
     fallback_interest,
     gather,
+    mask_without,
     model_scores,
     nearest,
+    propose,
 )
 from training.config import RankerConfig, Task
 from training.progress import track
@@ -77,9 +78,9 @@ def ranker_rows(
             interest = fallback_interest(model.vectors[shopper.history_rows])
         together = model.item_to_item.ask(shopper)
         for task in config.tasks:
-            excluded = NO_ROWS if task == "all" else query.seen
-            near_rows = nearest(model.index, shopper, interest, limits, excluded)
-            rows = gather(model, shopper, together, near_rows, limits, excluded).rows
+            allowed = mask_without(None, NO_ROWS if task == "all" else query.seen, model.item_count)
+            near_rows = nearest(model, shopper, interest, limits, allowed)
+            rows = gather(propose(model, shopper, together, limits, allowed), near_rows, limits).rows
             label = _weights_of(query, rows)
             if not label.any():
                 continue

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from features.encode import ItemColumns
+from features.vectors import Vectors
 from features.vocab import Rows, Vocabulary
 from training import list_metrics as beside
 from training.metrics import Doubles, Flags, hit_rate, hits_of, ndcg, recall, reciprocal_rank
@@ -48,8 +48,8 @@ class ItemFacts:
     """What is known of the N items that lists are made of; what is None is not measured."""
 
     count: int
-    vectors: npt.NDArray[np.float32] | None = None
-    """[N, D], for diversity."""
+    vectors: Vectors | None = None
+    """Of every item, for diversity."""
     weights: Doubles | None = None
     """float64 [N], event weight before the window: popularity, for the long tail and novelty."""
     categories: Rows | None = None
@@ -62,16 +62,14 @@ class ItemFacts:
     """bool [N], items the shop flagged as sensitive."""
 
 
-def item_facts(
-    items: pl.DataFrame, columns: ItemColumns, weights: Doubles, vectors: npt.NDArray[np.float32] | None
-) -> ItemFacts:
+def item_facts(items: pl.DataFrame, columns: ItemColumns, weights: Doubles, vectors: Vectors | None) -> ItemFacts:
     """Facts of a bundle's items.
 
     Args:
         items: The ITEMS table in the bundle's order.
         columns: Of the same items.
         weights: float64 [N], event weight before the window.
-        vectors: float32 [N, D].
+        vectors: Of every item.
     """
     brands = Vocabulary(items["brand"].drop_nulls().unique().sort())
     return ItemFacts(

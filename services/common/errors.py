@@ -8,17 +8,18 @@ reference, the log the traceback under that reference. Knows nothing of any serv
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf import any_pb2, message
+from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 logger = logging.getLogger(__name__)
 
 ERROR_DOMAIN = "aisle"
+_RETRY_DELAY = duration_pb2.Duration(nanos=200_000_000)
 
 
 class AisleError(Exception):
@@ -50,6 +51,10 @@ class InvalidField(_FieldError):  # noqa: N818 - reads as the reason it is sent 
     """A field of the request has a value it must not have; sending it again as it is cannot help."""
 
 
+class Undecodable(AisleError):  # noqa: N818
+    """What arrived is not an encoded request of the method: bytes are damaged, or a string is not UTF-8."""
+
+
 class NotServed(_FieldError):  # noqa: N818
     """A field (or a whole method) that this server does not implement was used; it is refused, never ignored."""
 
@@ -66,15 +71,39 @@ class BundleMismatch(AisleError):  # noqa: N818
         super().__init__(f"bundle_version: {requested!r} was asked for, {served!r} is served")
 
 
+class Unauthenticated(AisleError):  # noqa: N818
+    """The caller has not shown who it is."""
+
+
+class PermissionDenied(AisleError):  # noqa: N818
+    """The caller may not do this; it says nothing of whether what was asked for exists."""
+
+
 class Unavailable(AisleError):  # noqa: N818
     """The service cannot answer now; the same request may succeed later."""
 
 
+class Overloaded(AisleError):  # noqa: N818
+    """More calls than can be answered in time; this one has been turned away unread."""
+
+    def __init__(self) -> None:
+        """Say when to come back."""
+        super().__init__("too many calls; try again later, or another server")
+
+    def details(self) -> list[message.Message]:
+        """When to come back."""
+        return [error_details_pb2.RetryInfo(retry_delay=_RETRY_DELAY)]
+
+
 STATUS_CODES: Mapping[type[BaseException], grpc.StatusCode] = {
     InvalidField: grpc.StatusCode.INVALID_ARGUMENT,
+    Undecodable: grpc.StatusCode.INVALID_ARGUMENT,
     NotServed: grpc.StatusCode.UNIMPLEMENTED,
     BundleMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED,
     NotImplementedError: grpc.StatusCode.UNIMPLEMENTED,  # what a generated servicer raises
 }
@@ -115,6 +144,17 @@ def _upper_snake(name: str) -> str:
     return "".join(f"_{letter}" if letter.isupper() else letter for letter in name).lstrip("_").upper()
 
 
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    """Ends a call of any kind with `status_of(error)`."""
+    await _abort(context, status_of(error))
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], answer: status_pb2.Status) -> NoReturn:
+    status = rpc_status.to_status(answer)
+    await context.abort(status.code, status.details, status.trailing_metadata)
+    raise AssertionError("abort returned")
+
+
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Answers with `status_of` what a unary handler raises; other kinds of handler pass through."""
 
@@ -127,20 +167,30 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # 
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
+        # Decoded in `answer`: what a deserializer raises reaches no interceptor, and gRPC answers it with UNKNOWN.
         return grpc.unary_unary_rpc_method_handler(
-            _answering(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            _answering(handler.unary_unary, handler.request_deserializer), None, handler.response_serializer
         )
 
 
-def _answering(behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+def _answering(
+    behavior: Callable[[Any, Any], Awaitable[Any]], decode: Callable[[bytes], Any]
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def answer(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
-            return await behavior(request, context)
+            return await behavior(_decoded(decode, raw), context)
         except grpc.aio.AbortError:  # the handler has already chosen its status
             raise
         except Exception as error:
-            status = rpc_status.to_status(status_of(error))
-        # Outside the except block: the cause is answered or logged, not chained to the abort as well.
-        return await context.abort(status.code, status.details, status.trailing_metadata)
+            status = status_of(error)
+        # Outside the except block: the error is answered or logged, not chained to the abort as well.
+        return await _abort(context, status)
 
     return answer
+
+
+def _decoded(decode: Callable[[bytes], Any], raw: bytes) -> Any:
+    try:
+        return decode(raw)
+    except message.DecodeError as error:
+        raise Undecodable(f"{error}: bytes are damaged, or a string is not UTF-8") from None

@@ -35,6 +35,7 @@ VECTORS_MAX = 64
 RESULT_COUNT_MAX = 1000
 RESULT_COUNT_DEFAULT = 100
 EXCLUDED_ROWS_MAX = 100_000
+ALLOWED_ROWS_BYTES_MAX = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ _LIMITS_OF_MESSAGES: dict[str, dict[str, Limit]] = {
         "vectors": Limit(entries=VECTORS_MAX * VECTOR_WIDTH),
         "result_count": Limit(maximum=RESULT_COUNT_MAX),
         "excluded_rows": Limit(entries=EXCLUDED_ROWS_MAX),
+        "allowed_rows_bitmap": Limit(entries=ALLOWED_ROWS_BYTES_MAX),
     },
 }
 

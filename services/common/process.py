@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 _POLL_SECONDS = 0.02
 
@@ -46,7 +47,7 @@ class ManagedProcess:
         name: str,
         command: Sequence[str | Path],
         *,
-        log_path: Path,
+        log_path: Path | None = None,
         environment: Mapping[str, str] | None = None,
         working_directory: Path | None = None,
         death_signal: signal.Signals = signal.SIGTERM,
@@ -56,7 +57,7 @@ class ManagedProcess:
         Args:
             name: what it is called in messages.
             command: program and arguments; the program is looked up in PATH.
-            log_path: file that its output is appended to; missing folders are made.
+            log_path: file that its output is appended to, missing folders being made; default: it shares ours.
             environment: its whole environment; default: that of this process.
             working_directory: default: that of this process.
             death_signal: what the kernel sends it when this process dies.
@@ -68,14 +69,13 @@ class ManagedProcess:
             raise RuntimeError(f"{name}: only the main thread may start it, or it dies with the thread that did")
         self.name = name
         self.log_path = log_path
-        log_path.parent.mkdir(parents=True, exist_ok=True)
         launcher = [*_LAUNCHER, _LAUNCHER_CODE, str(int(death_signal)), str(os.getpid())]
-        with log_path.open("ab") as log:
+        with _opened(log_path) as log:
             self._popen = subprocess.Popen(  # noqa: S603 - the callers are our own modules
                 [*launcher, *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if log else None,
                 env=None if environment is None else dict(environment),
                 cwd=working_directory,
                 start_new_session=True,
@@ -132,8 +132,17 @@ class ManagedProcess:
         self.stop()
 
     def _log_tail(self, lines: int = 20) -> str:
+        if self.log_path is None:
+            return ""
         text = self.log_path.read_text(errors="replace").strip()
         return "".join(f"\n  {line}" for line in text.splitlines()[-lines:])
+
+
+def _opened(log_path: Path | None) -> AbstractContextManager[IO[bytes] | None]:
+    if log_path is None:
+        return nullcontext()
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    return log_path.open("ab")
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -1,8 +1,9 @@
 """Assembles, runs and stops a gRPC server; alike for every service.
 
 Choices: one event loop per process, and for more cores more processes on one port (`reuse_port`). Standard health and
-reflection everywhere. A server is a context manager, so that tests run it in their own process; `serve` adds what a
-process of its own needs. Knows nothing of any service: `register` adds servicers and says their names.
+reflection everywhere; TLS, keys and the largest request by settings. A server is a context manager, so that tests run
+it in their own process; `serve` adds what a process of its own needs. Knows nothing of any service: `register` adds
+servicers and says their names.
 """
 
 import asyncio
@@ -19,14 +20,20 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from services.common.errors import ErrorInterceptor
+from services.common.overload import Admission
+from services.common.security import guards
 from services.common.settings import ServiceSettings
 from services.common.telemetry import CallMetrics, configure_logging, start_exporter
+from services.common.tls import server_credentials
+from services.common.workers import worker_number
 
 logger = logging.getLogger(__name__)
 
 Register = Callable[[grpc.aio.Server], Sequence[str]]
 """Adds servicers to a server and returns the full names of their services."""
 
+_METADATA_BYTES_MAX = 8192
+"""Headers of a call, of which a key and a trace are a tenth."""
 _FLUSH_SECONDS = 0.5
 """How long, after the last call is answered, the answer has to leave; then streams (health watches) are cut."""
 
@@ -58,29 +65,37 @@ async def running_server(
     register: Register,
     *,
     registry: CollectorRegistry | None = None,
+    admission: Admission | None = None,
     reuse_port: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """Runs a server for the length of the `async with` block, then stops it gracefully.
 
     Args:
-        settings: host, reflection, shutdown times.
+        settings: host, reflection, TLS, keys, shutdown times.
         port: port to listen on; 0 for a free one.
         register: adds the servicers.
         registry: where the metrics of calls go; default: nowhere.
+        admission: turns calls away when there are too many; default: all are let in.
         reuse_port: let other processes listen on the same port; the kernel spreads connections among them.
 
     Raises:
         RuntimeError: the address is taken.
+        SettingsError: a file for TLS or keys cannot be used.
     """
     metrics = CallMetrics(registry or CollectorRegistry())
-    # The first interceptor is the outermost: metrics see the status that the error interceptor chose.
-    server = grpc.aio.server(interceptors=[metrics, ErrorInterceptor()], options=_options(settings, reuse_port))
+    # The first is the outermost: metrics see the status that the error interceptor chose for what those inside refuse.
+    interceptors = [metrics, ErrorInterceptor(), *guards(settings)]
+    if admission is not None:
+        interceptors.insert(0, admission)  # a refusal must cost as little as can be
+    credentials = server_credentials(settings)
+    server = grpc.aio.server(interceptors=interceptors, options=_options(settings, reuse_port))
     health_servicer = HealthServicer()
     names = tuple(register(server))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    bound = server.add_insecure_port(f"{settings.host}:{port}")
+    address = f"{settings.host}:{port}"
+    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     running = RunningServer(f"{settings.host}:{bound}", bound, health_servicer, names)
     await running.set_serving(True)
     await server.start()
@@ -96,23 +111,27 @@ async def serve(
     register: Register,
     *,
     registry: CollectorRegistry | None = None,
+    admission: Admission | None = None,
     reuse_port: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. For a process of its own; arguments as `running_server`.
 
     The log line "serving" carries the bound address; a parent learns of readiness from the health service.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, shopper_ids=settings.log_shopper_ids)
     registry = registry or CollectorRegistry()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stop_exporter: Callable[[], None] | None = None
     if settings.metrics_port is not None:
-        metrics_port, stop_exporter = start_exporter(settings.host, settings.metrics_port, registry)
+        wanted = settings.metrics_port + (worker_number() or 0 if settings.metrics_port else 0)
+        metrics_port, stop_exporter = start_exporter(settings.host, wanted, registry)
         logger.info("exporting metrics", extra={"address": f"{settings.host}:{metrics_port}"})
     try:
-        async with running_server(settings, port, register, registry=registry, reuse_port=reuse_port) as running:
+        async with running_server(
+            settings, port, register, registry=registry, admission=admission, reuse_port=reuse_port
+        ) as running:
             logger.info("serving", extra={"address": running.address, "services": running.names})
             await stop.wait()
             logger.info("stopping")
@@ -146,6 +165,10 @@ async def _shut_down(
 def _options(settings: ServiceSettings, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", int(reuse_port)),  # gRPC's default is 1: two services on one port would go unnoticed
+        ("grpc.max_receive_message_length", settings.request_bytes_max),
+        # Both, or gRPC refuses some of the headers between the two by chance.
+        ("grpc.max_metadata_size", _METADATA_BYTES_MAX),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES_MAX),
         ("grpc.max_connection_age_ms", settings.connection_age_seconds * 1000),
         ("grpc.max_connection_age_grace_ms", int(settings.drain_seconds * 1000)),
         # Clients ping every 30 s, also when idle; a server's default answer to that is to hang up.

@@ -1,7 +1,8 @@
 """Logs and metrics, alike in every service.
 
-Choices: one JSON object per log line on standard error, without ids of shoppers; Prometheus metrics named `aisle_*` in
-a registry that the caller makes, so that two servers in one process do not share counters. Knows no service.
+Choices: one JSON object per log line on standard error, without ids of shoppers unless asked for them; Prometheus
+metrics named `aisle_*` in a registry that the caller makes, so that two servers in one process do not share counters.
+Knows no service.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import grpc.aio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 SHOPPER_KEYS = frozenset({"user_id", "visitor_id", "session_id"})
-"""Extras that are never written to a log."""
+"""Extras that are written to a log only where the settings ask for them."""
 
 LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper ends in seconds, close together where a reply's service level lies."""
@@ -29,26 +30,34 @@ _STANDARD_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "ascti
 class JsonFormatter(logging.Formatter):
     """One JSON object per record: time (UTC, ISO 8601), level, logger, message, the record's extras, traceback."""
 
+    def __init__(self, *, shopper_ids: bool = False) -> None:
+        """Args: shopper_ids: keep the extras that name a shopper."""
+        super().__init__()
+        self._left_out = _STANDARD_KEYS if shopper_ids else _STANDARD_KEYS | SHOPPER_KEYS
+
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line; an extra that names a shopper is left out."""
+        """The record as one line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {
-            key: value for key, value in vars(record).items() if key not in _STANDARD_KEYS and key not in SHOPPER_KEYS
-        }
+        line |= {key: value for key, value in vars(record).items() if key not in self._left_out}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
-def configure_logging(level: str) -> None:
-    """Sends all log records of `level` and above to standard error as JSON; replaces earlier handlers."""
+def configure_logging(level: str, *, shopper_ids: bool = False) -> None:
+    """Sends all log records of `level` and above to standard error as JSON; replaces earlier handlers.
+
+    Args:
+        level: name of the least severe level.
+        shopper_ids: also write the extras that name a shopper.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(shopper_ids=shopper_ids))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -10,9 +10,9 @@ from features.vocab import Rows
 from services.common.limits import PAGE_SIZE_DEFAULT
 from services.ranking.experiments import Experiment, assigned
 from services.ranking.once import ScorerOnce, UsersOnce
-from services.ranking.ordering import NO_ROWS, RankedList, popular
+from services.ranking.ordering import EVERYTHING, NO_ROWS, RankedList, popular
 from services.ranking.pages import continued, page_token
-from services.ranking.pipeline import EVERYTHING, Pipeline
+from services.ranking.pipeline import Pipeline
 from services.ranking.placements import fill_placement
 from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
@@ -64,7 +64,7 @@ async def recommend(
             ranked = await shaped(pipeline, request, ranked, taste, trace)
             if request.promotions or request.exploration_weight:
                 there = np.concatenate([context_rows, taken_rows])
-                ranked = await promote(pipeline, request, ranked, there, count, trace)
+                ranked = await promote(pipeline, request, recommendation_id, ranked, there, count, trace)
         page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))
         missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
         reply = recommend_response(pipeline.release, page, missing, recommendation_id, trace)

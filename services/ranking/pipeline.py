@@ -7,30 +7,33 @@ This module does not know gRPC or the API's messages (app), nor how order comes 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
-
-import numpy as np
 
 from features.clock import Clock, to_us
 from features.encode import Shopper, history_ages_days, resolve
 from features.store import StoreUnavailable
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
+from services.common.overload import NO_TURNS, Turns
 from services.ranking.ordering import (
-    NO_ROWS,
+    EVERYTHING,
     Explanations,
     Interest,
+    Mask,
     OrderingModel,
     RankedList,
+    Selection,
     buy_again,
     explain,
     fallback_interest,
     gather,
     in_session,
-    little_known,
     near_query,
     popular,
+    propose,
     rank,
     recently_viewed,
     requested,
@@ -40,10 +43,10 @@ from services.ranking.retriever import Retriever, RetrieverUnavailable
 from services.ranking.scorer import Scorer, ScorerUnavailable
 from services.ranking.trace import Budgets, Degradation, Trace
 
-OfContext: TypeAlias = Callable[[OrderingModel, Rows, int, Rows], RankedList]
-"""Model, context rows, count, excluded rows → list."""
-OfAll: TypeAlias = Callable[[OrderingModel, int, Rows], RankedList]
-"""Model, count, excluded rows → list."""
+OfContext: TypeAlias = Callable[[OrderingModel, Rows, int, Mask], RankedList]
+"""Model, context rows, count, allowed rows → list."""
+OfAll: TypeAlias = Callable[[OrderingModel, int, Mask], RankedList]
+"""Model, count, allowed rows → list."""
 
 
 class Users(Protocol):
@@ -57,31 +60,6 @@ class Users(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
-    """What a list must not hold."""
-
-    excluded_rows: Rows = field(default_factory=lambda: NO_ROWS)
-    """int32 [E], in any order."""
-    purchased_within_us: int = 0
-    """Nor what the shopper bought in the last so many microseconds."""
-
-    def without(self, rows: Rows) -> "Selection":
-        """The same, and nothing of `rows`."""
-        return replace(self, excluded_rows=np.concatenate([self.excluded_rows, rows])) if rows.size else self
-
-    def excluded_for(self, shopper: Shopper, now_us: int) -> Rows:
-        """All rows that must not appear for this shopper, int32, in any order."""
-        if not self.purchased_within_us:
-            return self.excluded_rows
-        bought = shopper.repeat_rows[shopper.repeat_purchase_us > max(now_us - self.purchased_within_us, 0)]
-        return np.concatenate([self.excluded_rows, bought])
-
-
-EVERYTHING = Selection()
-"""Nothing is left out."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The steps, over one release."""
@@ -93,6 +71,8 @@ class Pipeline:
     clock: Clock
     budgets: Budgets
     stale_after_us: int
+    turns: Turns = NO_TURNS
+    """Who computes when."""
     session_rows: Rows = field(default_factory=lambda: NO_ROWS)
     """What the shopper has before them now."""
 
@@ -102,57 +82,63 @@ class Pipeline:
         """The ranker's list, or the popular one for a shopper nothing is known of; without the context's items."""
         model, limits, now_us = self.release.model, self.release.limits, self.clock.now_us()
         shopper = await self.shopper(user_id, trace)
-        excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
+        allowed = selection.without(context_rows).mask_for(shopper, now_us, model.item_count)
         if not shopper.is_known:
             if Degradation.USER_FEATURES_FALLBACK in trace.degradations:
                 trace.degradations.add(Degradation.POPULARITY_ONLY)
             with trace.stage("ranking"):
-                return popular(model, limits.total, excluded)
-        interest = await self._interest(shopper, trace)
-        near_rows = await self._near(shopper, interest, excluded, trace)
-        with trace.stage("ranking"):
-            together = model.item_to_item.ask(shopper)
-            candidates = gather(model, shopper, together, near_rows, limits, excluded)
+                return popular(model, limits.total, allowed)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(self._interest(shopper, trace))
+            await asyncio.sleep(0)  # the question leaves; while Triton works:
+            with trace.stage("candidates"):
+                together = model.item_to_item.ask(shopper)
+                proposals = propose(model, shopper, together, limits, allowed)
+        interest = asked.result()
+        near_rows = await self._near(shopper, interest, allowed, trace)
+        async with self._turn(trace):
+            candidates = gather(proposals, near_rows, limits)
             return rank(model, self.release.rankers.all_items, shopper, candidates, interest, together, now_us)
 
     async def buy_it_again(
         self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
     ) -> RankedList:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
-        now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
-        excluded = np.concatenate([selection.excluded_for(shopper, now_us), context_rows])
+        model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
+        allowed = selection.without(context_rows).mask_for(shopper, now_us, model.item_count)
         interest = await self._interest(shopper, trace)
-        with trace.stage("ranking"):
-            return buy_again(self.release.model, self.release.rankers.all_items, shopper, interest, now_us, excluded)
+        async with self._turn(trace):
+            return buy_again(model, self.release.rankers.all_items, shopper, interest, now_us, allowed)
 
     async def recently_viewed(
         self, user_id: str, trace: Trace, selection: Selection = EVERYTHING, context_rows: Rows = NO_ROWS
     ) -> RankedList:
         """What the shopper looked at, latest first; empty for one nothing is known of."""
         shopper = await self.shopper(user_id, trace)
-        excluded = selection.excluded_for(shopper, self.clock.now_us())
+        item_count = self.release.model.item_count
+        allowed = selection.without(context_rows).mask_for(shopper, self.clock.now_us(), item_count)
         with trace.stage("ranking"):
-            return recently_viewed(shopper, np.concatenate([excluded, context_rows]))
+            return recently_viewed(shopper, allowed)
 
     async def rank(self, user_id: str, rows: Rows, trace: Trace, selection: Selection = EVERYTHING) -> RankedList:
         """The given rows in the ranker's order, without those left out; repeated rows keep their first place."""
         now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         model = self.release.model
-        with trace.stage("ranking"):
+        async with self._turn(trace):
             together = model.item_to_item.ask(shopper)
-            chosen = requested(rows[~np.isin(rows, selection.excluded_for(shopper, now_us))])
+            chosen = requested(rows[selection.mask_for(shopper, now_us, model.item_count)[rows]])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
 
     async def little_known(self, user_id: str, count: int, trace: Trace, selection: Selection) -> RankedList:
         """Items about which little is known, those nearest to the shopper's interests first by the ranker; for a
         shopper without interests the most popular of them."""
         model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
-        excluded = np.concatenate([selection.excluded_for(shopper, now_us), np.flatnonzero(~little_known(model))])
+        allowed = selection.mask_for(shopper, now_us, model.item_count) & model.little_known
         interest = await self._interest(shopper, trace)
-        near_rows = await self._near(shopper, interest, excluded.astype(np.int32), trace)
-        rows = near_rows if near_rows.size else popular(model, count, excluded).rows
-        with trace.stage("ranking"):
+        near_rows = await self._near(shopper, interest, allowed, trace)
+        rows = near_rows if near_rows.size else popular(model, count, allowed).rows
+        async with self._turn(trace):
             together = model.item_to_item.ask(shopper)
             chosen = requested(rows[:count])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
@@ -171,9 +157,9 @@ class Pipeline:
         """`similar`, `others_you_may_like` or `bought_together`; the popular list when no context item is known."""
         if not context_rows.size:
             return await self.of_all(popular, user_id, count, trace, selection)
-        excluded = await self._excluded(selection, user_id, trace)
+        allowed = await self._allowed(selection, user_id, trace)
         with trace.stage("retrieval"):
-            return make(self.release.model, context_rows, count, excluded)
+            return make(self.release.model, context_rows, count, allowed)
 
     async def of_all(
         self,
@@ -185,15 +171,25 @@ class Pipeline:
         context_rows: Rows = NO_ROWS,
     ) -> RankedList:
         """`popular` or `trending`: the same for every shopper, but for what the selection leaves out for this one."""
-        excluded = await self._excluded(selection, user_id, trace)
+        allowed = await self._allowed(selection.without(context_rows), user_id, trace)
         with trace.stage("ranking"):
-            return make(self.release.model, count, np.concatenate([excluded, context_rows]))
+            return make(self.release.model, count, allowed)
 
-    async def _excluded(self, selection: Selection, user_id: str, trace: Trace) -> Rows:
-        """What the selection leaves out; the shopper is looked up only where it depends on them."""
+    async def _allowed(self, selection: Selection, user_id: str, trace: Trace) -> Mask:
+        """What the selection lets in; the shopper is looked up only where it depends on them."""
+        item_count = self.release.model.item_count
         if not selection.purchased_within_us:
-            return selection.excluded_rows
-        return selection.excluded_for(await self.shopper(user_id, trace), self.clock.now_us())
+            return selection.mask(item_count)
+        return selection.mask_for(await self.shopper(user_id, trace), self.clock.now_us(), item_count)
+
+    @asynccontextmanager
+    async def _turn(self, trace: Trace) -> AsyncIterator[None]:
+        """Around what holds the event loop for milliseconds."""
+        queued = time.perf_counter()
+        async with self.turns.turn():
+            trace.add("queue", time.perf_counter() - queued)
+            with trace.stage("ranking"):
+                yield
 
     async def shopper(self, user_id: str, trace: Trace) -> Shopper:
         """The shopper's row; an unknown one where there is none or the store does not answer."""
@@ -223,14 +219,14 @@ class Pipeline:
                 trace.degradations.add(Degradation.INTEREST_FALLBACK)
                 return fallback_interest(history)
 
-    async def _near(self, shopper: Shopper, interest: Interest, excluded_rows: Rows, trace: Trace) -> Rows:
+    async def _near(self, shopper: Shopper, interest: Interest, allowed: Mask, trace: Trace) -> Rows:
         if not interest.vectors.any():
             return NO_ROWS
-        count, left_out = near_query(shopper, self.release.limits, excluded_rows)
+        count, fresh = near_query(self.release.model, shopper, self.release.limits, allowed)
         with trace.stage("retrieval"):
             try:
                 limit = trace.at_most(self.budgets.retrieval)
-                return await self.retriever.nearest(interest.vectors, count, left_out, limit)
+                return await self.retriever.nearest(interest.vectors, count, fresh, limit)
             except RetrieverUnavailable:
                 trace.degradations.add(Degradation.RETRIEVAL_FALLBACK)
                 return NO_ROWS

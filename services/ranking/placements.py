@@ -4,8 +4,16 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows
 from services.common.errors import InvalidField, NotServed
-from services.ranking.ordering import RankedList, bought_together, others_you_may_like, popular, similar, trending
-from services.ranking.pipeline import Pipeline, Selection
+from services.ranking.ordering import (
+    RankedList,
+    Selection,
+    bought_together,
+    others_you_may_like,
+    popular,
+    similar,
+    trending,
+)
+from services.ranking.pipeline import Pipeline
 from services.ranking.selecting import shopper_id
 from services.ranking.trace import Trace
 

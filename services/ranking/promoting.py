@@ -7,8 +7,21 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows
 from services.common.errors import InvalidField
-from services.ranking.ordering import Mask, OrderingModel, Promoted, RankedList, Source, kept, wanted, with_promotions
-from services.ranking.pipeline import Pipeline, Selection
+from services.ranking.ordering import (
+    Mask,
+    OrderingModel,
+    Promoted,
+    RankedList,
+    Selection,
+    Source,
+    drawn,
+    kept,
+    mask_without,
+    popular,
+    wanted,
+    with_promotions,
+)
+from services.ranking.pipeline import Pipeline
 from services.ranking.selecting import check_filter, conditions_of, purchased_within_us, shopper_id
 from services.ranking.trace import Trace
 
@@ -32,27 +45,28 @@ def check_promotions(promotions: Sequence[messages.Promotion]) -> None:
 async def promote(
     pipeline: Pipeline,
     request: messages.RecommendRequest,
+    recommendation_id: str,
     ranked: RankedList,
     taken_rows: Rows,
     page_size: int,
     trace: Trace,
 ) -> RankedList:
-    """The list with the request's promotions in it, and its share of items to learn about; neither shows `taken_rows`
-    or what the request's filter excludes."""
+    """The list with the request's promotions in it, and its share of items to learn about, drawn for this
+    recommendation; neither shows `taken_rows` or what the request's filter excludes."""
     model = pipeline.release.model
-    allowed = kept(model.facets, conditions_of(model.items.vocabulary, request.filter)[0])
-    allowed[taken_rows] = False
+    open_to_all = kept(model.facets, conditions_of(model.items.vocabulary, request.filter)[0])
+    allowed = mask_without(open_to_all, taken_rows, model.item_count)
     bought_us = purchased_within_us(request.filter)
     promotions = []
     for promotion in request.promotions:
-        mask = allowed & _mask(model, promotion)
-        rows = model.popular_rows[mask[model.popular_rows]][:PROMOTED_ITEMS_MAX]
+        rows = popular(model, PROMOTED_ITEMS_MAX, allowed & _mask(model, promotion)).rows
         best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=bought_us))
         promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
     if request.exploration_weight:
-        bounds = Selection(excluded_rows=np.flatnonzero(~allowed).astype(np.int32), purchased_within_us=bought_us)
+        bounds = Selection(allowed=allowed, purchased_within_us=bought_us)
         unknown = await pipeline.little_known(shopper_id(request), PROMOTED_ITEMS_MAX, trace, bounds)
-        promotions.append(Promoted(unknown, round(100 * request.exploration_weight), source=Source.EXPLORATION))
+        tried = drawn(unknown, recommendation_id)
+        promotions.append(Promoted(tried, round(100 * request.exploration_weight), source=Source.EXPLORATION))
     return with_promotions(ranked, promotions, page_size)
 
 

@@ -31,12 +31,27 @@ def open_release(bundles: Path) -> Release:
     Raises:
         BundleError: naming the file that is missing, altered or does not fit.
     """
-    bundle = open_bundle(serving_path(bundles))
+    return load_release(serving_path(bundles))
+
+
+def load_release(root: Path, ranker_code: Path | None = None) -> Release:
+    """Verify and load the bundle in a directory.
+
+    Args:
+        root: The bundle's directory.
+        ranker_code: File with the ranker's machine code, made if it is not there; by default it is made and not kept.
+
+    Raises:
+        BundleError: naming the file that is missing, altered or does not fit.
+    """
+    bundle = open_bundle(root)
+    rankers = Rankers.load(bundle)
+    rankers.all_items.compile(ranker_code)  # now rather than within the first request
     return Release(
         version=bundle.version,
         as_of=bundle.as_of,
         model=open_model(bundle),
-        rankers=Rankers.load(bundle),
+        rankers=rankers,
         limits=_limits(bundle),
         towers=TowerModels.of_version(bundle.version),
     )

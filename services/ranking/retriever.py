@@ -1,6 +1,7 @@
 """Nearest items by interest vector: from the index in this process, or from the retrieval service."""
 
-from typing import Protocol
+import copy
+from typing import Protocol, Self
 
 import grpc
 import grpc.aio
@@ -10,7 +11,8 @@ from aisle.v1 import retrieval_service_pb2_grpc as stubs
 
 from features.encode import Floats
 from features.vocab import Rows
-from services.ranking.ordering import best_over_interests
+from services.common.keys import KEY_HEADER
+from services.ranking.ordering import Mask, best_over_interests
 from services.retrieval.index import Index
 
 _CHANNEL_OPTIONS = [
@@ -28,8 +30,8 @@ class RetrieverUnavailable(Exception):  # noqa: N818 - named for the state, as g
 class Retriever(Protocol):
     """What the pipeline needs of an index."""
 
-    async def nearest(self, interest_vectors: Floats, count: int, excluded_rows: Rows, timeout_seconds: float) -> Rows:
-        """At most `count` rows, best first, for float32 [K, D].
+    async def nearest(self, interest_vectors: Floats, count: int, allowed: Mask, timeout_seconds: float) -> Rows:
+        """At most `count` of the allowed rows, best first, for float32 [K, D].
 
         Raises:
             RetrieverUnavailable: no answer in time, or none for this bundle.
@@ -47,32 +49,49 @@ class LocalRetriever:
         self,
         interest_vectors: Floats,
         count: int,
-        excluded_rows: Rows,
+        allowed: Mask,
         timeout_seconds: float,  # noqa: ARG002 - a search in memory is over before a timer would fire
     ) -> Rows:
         """See `Retriever.nearest`."""
-        return best_over_interests(*self._index.search(interest_vectors, count, excluded_rows), count)
+        return best_over_interests(*self._index.search(interest_vectors, count, allowed), count)
 
 
 class RemoteRetriever:
     """The retrieval service."""
 
-    def __init__(self, address: str, bundle_version: str) -> None:
-        """Connect to `address` on first use; call in the event loop that uses it."""
-        self._channel = grpc.aio.insecure_channel(address, _CHANNEL_OPTIONS)
+    def __init__(
+        self,
+        address: str,
+        bundle_version: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        """Connect to `address` on first use, by default without TLS and key; call in the event loop that uses it."""
+        self._channel = (
+            grpc.aio.secure_channel(address, credentials, _CHANNEL_OPTIONS)
+            if credentials
+            else grpc.aio.insecure_channel(address, _CHANNEL_OPTIONS)
+        )
+        self._metadata = ((KEY_HEADER, api_key),) if api_key else ()
         self._stub = stubs.RetrievalServiceStub(self._channel)
         self._bundle_version = bundle_version
 
-    async def nearest(self, interest_vectors: Floats, count: int, excluded_rows: Rows, timeout_seconds: float) -> Rows:
+    def with_bundle(self, version: str) -> Self:
+        """The retriever of another release, over the same connection."""
+        other = copy.copy(self)
+        other._bundle_version = version
+        return other
+
+    async def nearest(self, interest_vectors: Floats, count: int, allowed: Mask, timeout_seconds: float) -> Rows:
         """See `Retriever.nearest`."""
         request = messages.SearchRequest(
             bundle_version=self._bundle_version,
             vectors=interest_vectors.ravel(),
             result_count=count,
-            excluded_rows=excluded_rows,
+            allowed_rows_bitmap=np.packbits(allowed, bitorder="little").tobytes(),
         )
         try:
-            reply = await self._stub.Search(request, timeout=timeout_seconds)
+            reply = await self._stub.Search(request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise RetrieverUnavailable(f"{error.code().name}: {error.details()}") from error
         rows = np.array([row for found in reply.neighbors for row in found.rows], dtype=np.int32)

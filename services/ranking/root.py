@@ -5,14 +5,20 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
 from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
+from services.common.breaker import Breaker, export_states
+from services.common.overload import NO_TURNS, Turns
+from services.common.pointer import Pointer, following
+from services.common.tls import client_credentials
 from services.ranking.answers import House
 from services.ranking.app import RecommendationServicer
 from services.ranking.experiments import load_experiments
+from services.ranking.guarded import GuardedRetriever, GuardedScorer, GuardedUsers
 from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import Diversity, PriceRerank
 from services.ranking.pipeline import Pipeline, Users
@@ -20,7 +26,9 @@ from services.ranking.release import Release
 from services.ranking.retriever import LocalRetriever, RemoteRetriever
 from services.ranking.scorer import Scorer, TritonScorer
 from services.ranking.settings import RankingSettings
+from services.ranking.shadow import ShadowedServicer, shadowing
 from services.ranking.shaping import Taste
+from services.ranking.swap import Serving
 from services.ranking.trace import Budgets
 
 logger = logging.getLogger(__name__)
@@ -32,9 +40,11 @@ _PROBE_SECONDS = 0.2
 
 @asynccontextmanager
 async def assembled(
-    settings: RankingSettings, release: Release, registry: CollectorRegistry
+    settings: RankingSettings, release: Release, registry: CollectorRegistry, turns: Turns = NO_TURNS
 ) -> AsyncIterator[RecommendationServicer]:
     """The servicer over real parts, in the event loop that will use it; connections are closed on leaving.
+
+    It serves `release` until the pointer names another bundle, and then that one.
 
     Raises:
         SettingsError: a file that the settings name says what it must not.
@@ -43,29 +53,66 @@ async def assembled(
     house = House(taste, load_experiments(settings.experiments))
     store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
     users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
-    scorer = TritonScorer(settings.triton_address, release.towers)
-    remote = RemoteRetriever(settings.retrieval_address, release.version) if settings.retrieval_address else None
-    pipeline = Pipeline(
-        release=release,
-        users=users,
-        scorer=scorer,
-        retriever=remote or LocalRetriever(release.model.index),
-        clock=open_clock(settings.clock, release.as_of),
-        budgets=Budgets(
-            features=settings.features_timeout_ms / 1000.0,
-            interest=settings.interest_timeout_ms / 1000.0,
-            retrieval=settings.retrieval_timeout_ms / 1000.0,
-        ),
-        stale_after_us=int(settings.stale_after_days * _DAY_US),
-    )
+    scorer = TritonScorer(settings.triton_address, release.towers, credentials=client_credentials(settings, "triton"))
+    remote = _remote_retriever(settings, release.version)
+    breakers = {"features": Breaker(), "triton": Breaker(), "retrieval": Breaker()}
+    export_states(registry, breakers)
+
+    def over(other: Release) -> Pipeline:
+        return Pipeline(
+            release=other,
+            users=users,
+            scorer=scorer.with_models(other.towers),
+            retriever=remote.with_bundle(other.version) if remote else LocalRetriever(other.model.index),
+            clock=open_clock(settings.clock, other.as_of),
+            budgets=_budgets(settings),
+            stale_after_us=int(settings.stale_after_days * _DAY_US),
+            turns=turns,
+        )
+
+    def guarded(pipeline: Pipeline) -> Pipeline:
+        guarded_retriever = GuardedRetriever(pipeline.retriever, breakers["retrieval"])
+        return replace(
+            pipeline,
+            users=GuardedUsers(pipeline.users, breakers["features"]),
+            scorer=GuardedScorer(pipeline.scorer, breakers["triton"]),
+            retriever=guarded_retriever if remote else pipeline.retriever,
+        )
+
+    pointer, metrics = Pointer(settings.bundles), RankingMetrics(registry)
+    serving = Serving(over(release), over, guarded, house, pointer)
+    del release  # or it would stay when another one serves
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
-        yield RecommendationServicer(lambda: pipeline, RankingMetrics(registry), house)
+        async with (
+            following(pointer, serving.switch_to, settings.swap_poll_seconds),
+            shadowing(settings, over, house, registry) as shadow,
+        ):
+            if shadow is None:
+                yield RecommendationServicer(serving, metrics, house)
+            else:
+                yield ShadowedServicer(serving, metrics, house, shadow)
     finally:
         await scorer.close()
         if remote is not None:
             await remote.close()
         await close_store(store)
+
+
+def _budgets(settings: RankingSettings) -> Budgets:
+    return Budgets(
+        features=settings.features_timeout_ms / 1000.0,
+        interest=settings.interest_timeout_ms / 1000.0,
+        retrieval=settings.retrieval_timeout_ms / 1000.0,
+    )
+
+
+def _remote_retriever(settings: RankingSettings, bundle_version: str) -> RemoteRetriever | None:
+    if settings.retrieval_address is None:
+        return None
+    api_key = settings.retrieval_api_key.get_secret_value() if settings.retrieval_api_key else None
+    credentials = client_credentials(settings, "retrieval")
+    return RemoteRetriever(settings.retrieval_address, bundle_version, credentials, api_key)
 
 
 async def wait_for_back_ends(users: Users, scorer: Scorer, timeout_seconds: float) -> bool:

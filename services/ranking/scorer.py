@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput
@@ -81,11 +82,24 @@ class Scorer(Protocol):
 class TritonScorer:
     """`Scorer` over Triton's gRPC interface, and the loading and unloading of models."""
 
-    def __init__(self, address: str, models: TowerModels, client: InferenceServerClient | None = None) -> None:
-        """Connect to `address` (host:port) on first use, or over `client`; call it in the event loop that uses it."""
+    def __init__(
+        self,
+        address: str,
+        models: TowerModels,
+        client: InferenceServerClient | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Connect to `address` (host:port) on first use, or over `client`; call it in the event loop that uses it.
+
+        Args:
+            address: Triton's gRPC address.
+            models: What it calls the towers.
+            client: An open connection.
+            credentials: TLS credentials for a connection of its own; default: no TLS.
+        """
         self._address = address
         self._models = models
-        self._client = client or InferenceServerClient(address, channel_args=_CHANNEL_OPTIONS)
+        self._client = client or InferenceServerClient(address, creds=credentials, channel_args=_CHANNEL_OPTIONS)
 
     def with_models(self, models: TowerModels) -> Self:
         """The scorer of another release, over the same connection."""

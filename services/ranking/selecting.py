@@ -1,4 +1,4 @@
-"""The API's filter to what a list must not hold.
+"""The API's filter to what a list may hold.
 
 Knows the messages and the release, not how lists come about.
 """
@@ -11,8 +11,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows, Vocabulary
 from services.common.errors import InvalidField
-from services.ranking.ordering import AttributeRule, Conditions, Facets, kept, wanted
-from services.ranking.pipeline import Selection
+from services.ranking.ordering import AttributeRule, Conditions, Facets, Selection, kept, wanted
 
 _DAY_US = 86_400_000_000
 
@@ -61,8 +60,8 @@ def select(facets: Facets, vocabulary: Vocabulary, chosen: messages.Filter) -> S
     allowed = wanted(facets, conditions)
     fill = None
     if conditions.narrows and not chosen.strict:
-        fill = Selection(excluded_rows=_left_out(kept(facets, conditions)), purchased_within_us=bought_us)
-    return Selected(Selection(excluded_rows=_left_out(allowed), purchased_within_us=bought_us), fill, missing)
+        fill = Selection(allowed=kept(facets, conditions), purchased_within_us=bought_us)
+    return Selected(Selection(allowed=allowed, purchased_within_us=bought_us), fill, missing)
 
 
 def purchased_within_us(chosen: messages.Filter) -> int:
@@ -80,7 +79,7 @@ def conditions_of(vocabulary: Vocabulary, chosen: messages.Filter) -> tuple[Cond
         include_brands=tuple(chosen.include_brands),
         exclude_brands=tuple(chosen.exclude_brands),
         include_rows=included if chosen.include_item_ids else None,
-        exclude_rows=known_rows(vocabulary, chosen.exclude_item_ids)[0],
+        exclude_rows=known_rows(vocabulary, chosen.exclude_item_ids)[0] if chosen.exclude_item_ids else None,
         minimum_price=prices.minimum_price if prices.HasField("minimum_price") else None,
         maximum_price=prices.maximum_price if prices.HasField("maximum_price") else None,
         in_stock_only=chosen.in_stock_only,
@@ -101,7 +100,3 @@ def known_rows(vocabulary: Vocabulary, item_ids: Sequence[str]) -> tuple[Rows, l
     distinct = list(dict.fromkeys(item_ids))
     rows = vocabulary.rows(distinct)
     return rows[rows >= 0], [distinct[position] for position in np.flatnonzero(rows < 0)]
-
-
-def _left_out(allowed: np.ndarray) -> Rows:
-    return np.flatnonzero(~allowed).astype(np.int32)

@@ -1,18 +1,33 @@
 """What the ranking service reads from its environment."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath, SecretStr
 
-from services.common.settings import Port, ServiceSettings
+from services.common.settings import BundleVersion, Port, ServiceSettings
 
 
 class RankingSettings(ServiceSettings):
     """Besides what every service reads."""
 
+    NEEDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **ServiceSettings.NEEDS,
+        "retrieval_certificate": ("retrieval_key", "retrieval_ca"),
+        "retrieval_key": ("retrieval_certificate",),
+        "retrieval_api_key": ("retrieval_ca",),
+        "triton_certificate": ("triton_key", "triton_ca"),
+        "triton_key": ("triton_certificate",),
+    }
+
     ranking_port: Port = 8010
     """Port to listen on."""
+    ranking_processes: Annotated[int, Field(ge=0, le=256)] = 1
+    """Processes that share the port; 0 means one for each core. With more than one, a fixed port is needed, and the
+    metrics of each are at AISLE_METRICS_PORT plus its number."""
+    queue_max: Annotated[int, Field(ge=1, le=1000)] = 6
+    """Calls that a process computes or that wait for their turn; further ones are refused at once."""
     redis: str = "127.0.0.1:6379"
     """Online store: host:port, with Feast's options after commas."""
     feast_dir: Path = Path("build/feast")
@@ -23,6 +38,20 @@ class RankingSettings(ServiceSettings):
     """Triton's gRPC address, host:port."""
     retrieval_address: str | None = None
     """host:port of a retrieval service; by default the index is held in this process."""
+    retrieval_ca: FilePath | None = None
+    """PEM file; the retrieval service must show a certificate that one of these has signed. By default no TLS."""
+    retrieval_certificate: FilePath | None = None
+    """PEM file with the certificate chain that is shown to the retrieval service."""
+    retrieval_key: FilePath | None = None
+    """PEM file with that certificate's private key, not encrypted."""
+    retrieval_api_key: SecretStr | None = None
+    """The API key that is sent to the retrieval service."""
+    triton_ca: FilePath | None = None
+    """PEM file; Triton must show a certificate that one of these has signed. By default no TLS."""
+    triton_certificate: FilePath | None = None
+    """PEM file with the certificate chain that is shown to Triton."""
+    triton_key: FilePath | None = None
+    """PEM file with that certificate's private key, not encrypted."""
     features_timeout_ms: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     """How long the online store may take before the shopper counts as unknown. Milliseconds."""
     interest_timeout_ms: Annotated[float, Field(gt=0, le=10_000)] = 100.0
@@ -40,3 +69,7 @@ class RankingSettings(ServiceSettings):
     startup_wait_seconds: Annotated[float, Field(ge=0, le=30)] = 30.0
     """How long a first start waits for the online store and Triton; after that it serves, degraded. Seconds, 0 to
     30."""
+    shadow_bundle: BundleVersion | None = None
+    """A second bundle that answers some of the requests too; its lists are compared, never shown. None by default."""
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The share of requests that it answers, 0 to 1."""

@@ -45,8 +45,11 @@ class Trace:
         try:
             yield
         finally:
-            spent = (time.perf_counter() - started) * 1000.0
-            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + spent
+            self.add(name, time.perf_counter() - started)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Time spent on a stage, beside what it has taken before."""
+        self.timings_ms[name] = self.timings_ms.get(name, 0.0) + seconds * 1000.0
 
     def at_most(self, budget_seconds: float) -> float:
         """The budget, or half of what is left if that is less: the answer must still be put together afterwards."""

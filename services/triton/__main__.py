@@ -1,22 +1,26 @@
-"""`python -m services.triton`: the towers of the serving bundle, on the real server, until SIGTERM.
+"""`python -m services.triton`: the towers of the serving bundle, and of the one before, on the real server.
 
 `python -m services.triton build --target gpu --out DIR` only writes the model repository, which the server in NVIDIA's
 container reads. Settings come from the environment.
 """
 
 import argparse
+import asyncio
 import logging
 import signal
 import sys
 from pathlib import Path
 
-from features.bundle import BundleError, open_bundle, serving_path
+from features.bundle import Bundle, BundleError, open_bundle, serving_path
+from services.common.pointer import Pointer, following
 from services.common.process import ManagedProcess, ProcessError
-from services.common.settings import Port, ServiceSettings, SettingsError
+from services.common.settings import BundleVersion, Port, ServiceSettings, SettingsError
 from services.common.telemetry import configure_logging
+from services.triton.control import ModelControl, ModelControlError
 from services.triton.embedded import TritonPorts, start_triton
 from services.triton.environment import TritonEnvironmentError
 from services.triton.repository import Target, build_repository
+from services.triton.served import ServedTowers
 
 logger = logging.getLogger("services.triton")
 
@@ -34,6 +38,8 @@ class TritonSettings(ServiceSettings):
     """Port of Triton's HTTP interface (health); 0 for a free one."""
     triton_metrics_port: Port = 8002
     """Port of Triton's Prometheus exporter; 0 for a free one."""
+    shadow_bundle: BundleVersion | None = None
+    """A second bundle whose towers are loaded beside those of the serving one. None by default."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,33 +61,58 @@ def main(arguments: list[str] | None = None) -> int:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 
-def build(settings: TritonSettings, target: Target, out: Path) -> list[str]:
-    """Verify the serving bundle and write its model repository; returns the names of the models to load."""
+def build(settings: TritonSettings, target: Target, out: Path) -> tuple[Bundle, list[str]]:
+    """Verify the serving bundle and write its model repository; returns it, and the names of the models to load."""
     bundle = open_bundle(serving_path(settings.bundles))
     models = build_repository(bundle.root, target, out)
     logger.info("%s: models of bundle %s for target %s: %s", out, bundle.version, target, ", ".join(models))
-    return models
+    return bundle, models
 
 
 def serve(settings: TritonSettings) -> int:
-    """Serve the serving bundle's towers until SIGTERM or SIGINT; 1 if the server ends by itself."""
+    """Serve the towers of the bundle that the pointer names, and of the one before, until SIGTERM or SIGINT; 1 if the
+    server ends by itself."""
     repository = settings.triton_work_dir / "repository"
-    models = build(settings, "cpu", repository)
+    bundle, models = build(settings, "cpu", repository)
     ports = TritonPorts(settings.triton_grpc_port, settings.triton_http_port, settings.triton_metrics_port)
     with start_triton(repository, models, settings.triton_work_dir, settings.triton_venv, ports=ports) as triton:
         logger.info("serving at %s, log in %s", triton.grpc_address, triton.log_path)
-        return _wait(triton)
+        towers = ServedTowers(ModelControl(triton.http_address), repository, bundle.version, settings.shadow_bundle)
+        return asyncio.run(_until_over(triton, towers, settings))
 
 
-def _wait(triton: ManagedProcess) -> int:
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-    # Blocked only now: a child inherits the mask, and a server that blocks SIGTERM never stops.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    while triton.exit_status is None:
-        if signal.sigwait(signals) != signal.SIGCHLD:
-            return 0
-    logger.error("the server ended with status %s, see %s", triton.exit_status, triton.log_path)
+async def _until_over(triton: ManagedProcess, towers: ServedTowers, settings: TritonSettings) -> int:
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+
+    def child_ended() -> None:
+        if triton.exit_status is not None:
+            over.set()
+
+    loop.add_signal_handler(signal.SIGCHLD, child_ended)
+    child_ended()  # it may have before
+
+    async def serve_towers(root: Path) -> None:
+        await asyncio.to_thread(towers.serve, root)
+
+    async with following(Pointer(settings.bundles), serve_towers, settings.swap_poll_seconds):
+        if settings.shadow_bundle is not None:
+            await asyncio.to_thread(_load_shadow, towers, settings.bundles / settings.shadow_bundle)
+        await over.wait()
+        status = triton.exit_status
+    if status is None:
+        return 0
+    logger.error("the server ended with status %s, see %s", status, triton.log_path)
     return 1
+
+
+def _load_shadow(towers: ServedTowers, root: Path) -> None:
+    """What nobody sees must not keep the server from running: a fault is logged."""
+    try:
+        towers.load(root)
+    except (BundleError, ModelControlError, ValueError) as error:
+        logger.error("no shadow: %s", error)
 
 
 if __name__ == "__main__":

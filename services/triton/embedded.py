@@ -43,6 +43,8 @@ class EmbeddedTriton(ManagedProcess):
 
     grpc_address: str
     """`host:port` for clients."""
+    http_address: str
+    """`host:port` of the HTTP interface: health, and loading and unloading of models."""
     metrics_address: str
     """`host:port` of the Prometheus exporter (`/metrics`)."""
 
@@ -51,6 +53,7 @@ class EmbeddedTriton(ManagedProcess):
     ) -> None:
         """Start the server; it is not ready yet."""
         self.grpc_address = f"{_LOOPBACK}:{ports.grpc}"
+        self.http_address = f"{_LOOPBACK}:{ports.http}"
         self.metrics_address = f"{_LOOPBACK}:{ports.metrics}"
         self._prefix = shared_memory_prefix(ports.grpc)
         sweep_shared_memory(self._prefix)

@@ -10,6 +10,7 @@ import filecmp
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,6 +25,7 @@ LEAST_COSINE = 0.98
 """At least 99 % of texts must have int8 vectors as near to their fp32 ones."""
 
 Target = Literal["cpu", "gpu"]
+_PARTS = ("text_tower", "interest_tower", "text_tokenizer", "text_encoder")
 _T = TypeVar("_T", str, int)
 
 
@@ -60,6 +62,27 @@ def build_repository(bundle_root: Path, target: Target, out: Path) -> list[str]:
             _write(model, Path(aside) / model.config.name)
             _move_into_place(Path(aside) / model.config.name, out / model.config.name)
     return [names.text, names.interest]
+
+
+def prune_repository(out: Path, kept_versions: Iterable[str], before_deleting: Callable[[str], None]) -> list[str]:
+    """Delete the towers of all bundles but some from the model repository `out`.
+
+    Args:
+        out: Model repository; directories that `build_repository` does not write are left alone.
+        kept_versions: Versions of the bundles whose towers stay.
+        before_deleting: Called with each model's name; one for which it raises stays, with those after it.
+
+    Returns:
+        Names of the models that are gone.
+    """
+    suffixes = [TowerModels.of_version(version).text.removeprefix("text_tower") for version in kept_versions]
+    kept = {part + suffix for part in _PARTS for suffix in suffixes}
+    ours = (path for path in sorted(out.iterdir()) if path.name.startswith(tuple(f"{part}_" for part in _PARTS)))
+    gone = [path for path in ours if path.name not in kept]
+    for model in gone:
+        before_deleting(model.name)
+        shutil.rmtree(model)
+    return [model.name for model in gone]
 
 
 def _cpu_models(bundle_root: Path, names: TowerModels) -> list[_Model]:

@@ -32,6 +32,11 @@ def holds(name: str, *, value: bool) -> Row:
     return Row(name, str(value), "True", value)
 
 
+def told(name: str, value: float | str) -> Row:
+    """A figure that nothing was promised about."""
+    return Row(name, value, "told", met=True)
+
+
 class Ledger:
     """The rows of one area on disk: a line that is there already is not run again."""
 

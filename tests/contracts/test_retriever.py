@@ -16,6 +16,7 @@ from features.vocab import Rows
 from services.common.process import free_port
 from services.common.server import RunningServer, running_server
 from services.common.settings import ServiceSettings
+from services.ranking.ordering import Mask
 from services.ranking.retriever import LocalRetriever, RemoteRetriever, Retriever, RetrieverUnavailable
 from services.retrieval.app import RetrievalServicer, registration
 from services.retrieval.index import build_index
@@ -24,7 +25,7 @@ from tests.fakes import FakeRetriever
 TIMEOUT_SECONDS = 10.0
 VERSION = "tiny.1"
 ROW_COUNT = 60
-NONE_EXCLUDED = np.empty(0, np.int32)
+EVERY_ROW = np.ones(ROW_COUNT, np.bool_)
 
 
 def unit_vectors(seed: int, count: int) -> Floats:
@@ -43,6 +44,10 @@ def best_rows(interests: Floats) -> list[int]:
     return sorted(range(ROW_COUNT), key=lambda row: (-scores[row], row))
 
 
+def without(rows: list[int]) -> Mask:
+    return ~np.isin(np.arange(ROW_COUNT), rows)
+
+
 class RetrieverContract:
     """Inherited by the test class of every implementation, which provides the fixture over `ITEMS`."""
 
@@ -57,23 +62,22 @@ class RetrieverContract:
     ) -> None:
         for seed in range(100, 105):
             interests = unit_vectors(seed, interest_count)
-            rows = await retriever.nearest(interests, count, NONE_EXCLUDED, TIMEOUT_SECONDS)
+            rows = await retriever.nearest(interests, count, EVERY_ROW, TIMEOUT_SECONDS)
             assert rows.dtype == np.int32
             assert rows.tolist() == best_rows(interests)[:count]
 
-    async def test_excluded_rows_are_skipped_and_make_room_for_others(self, retriever: Retriever) -> None:
+    async def test_rows_that_are_not_allowed_are_skipped_and_make_room_for_others(self, retriever: Retriever) -> None:
         interests = unit_vectors(9, 3)
         expected = best_rows(interests)
-        rows = await retriever.nearest(interests, 10, np.array(expected[:50:2], np.int32), TIMEOUT_SECONDS)
+        rows = await retriever.nearest(interests, 10, without(expected[:50:2]), TIMEOUT_SECONDS)
         assert rows.tolist() == expected[1:20:2]
 
     async def test_there_are_no_more_rows_than_the_catalogue_has(self, retriever: Retriever) -> None:
-        rows = await retriever.nearest(unit_vectors(9, 2), 1000, np.array([3, 4], np.int32), TIMEOUT_SECONDS)
+        rows = await retriever.nearest(unit_vectors(9, 2), 1000, without([3, 4]), TIMEOUT_SECONDS)
         assert sorted(rows.tolist()) == [row for row in range(ROW_COUNT) if row not in (3, 4)]
 
     async def test_nothing_is_left_when_everything_is_excluded(self, retriever: Retriever) -> None:
-        every = np.arange(ROW_COUNT, dtype=np.int32)
-        rows = await retriever.nearest(unit_vectors(9, 2), 10, every, TIMEOUT_SECONDS)
+        rows = await retriever.nearest(unit_vectors(9, 2), 10, ~EVERY_ROW, TIMEOUT_SECONDS)
         assert rows.tolist() == []
 
 
@@ -85,7 +89,7 @@ class TestFakeRetriever(RetrieverContract):
     async def test_it_fails_on_demand(self, retriever: FakeRetriever) -> None:
         retriever.failure = RetrieverUnavailable("gone")
         with pytest.raises(RetrieverUnavailable):
-            await retriever.nearest(ITEMS[:1], 5, NONE_EXCLUDED, TIMEOUT_SECONDS)
+            await retriever.nearest(ITEMS[:1], 5, EVERY_ROW, TIMEOUT_SECONDS)
 
 
 class TestLocalRetriever(RetrieverContract):
@@ -153,7 +157,7 @@ class TestRemoteRetriever(RetrieverContract):
 
 
 async def ask(retriever: RemoteRetriever, timeout_seconds: float = TIMEOUT_SECONDS) -> Rows:
-    return await retriever.nearest(ITEMS[:1], 5, NONE_EXCLUDED, timeout_seconds)
+    return await retriever.nearest(ITEMS[:1], 5, EVERY_ROW, timeout_seconds)
 
 
 async def until_it_answers(retriever: RemoteRetriever, seconds: float) -> None:

@@ -3,17 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import grpc.aio
+import grpc.experimental
 import pytest
 from aisle.v1.recommendation_service_pb2 import BatchRecommendRequest, RankRequest, RecommendRequest, RecommendResponse
 
 from services.client import AsyncRecommendationClient, RecommendationClient, field_violations
 from services.common.errors import InvalidField, Unavailable
+from services.common.keys import add_key
 from services.common.process import free_port
 from services.common.server import RunningServer, running_server
 from services.common.settings import ServiceSettings
+from tests.certificates import Authority
 from tests.fake_recommendations import Behavior, FakeRecommendations, Gate, answer
 
 REQUEST = RecommendRequest(user_id="anna")
@@ -177,3 +181,62 @@ async def test_the_synchronous_client_does_the_same(servicer: FakeRecommendation
 def test_addresses_that_cannot_be_used_are_refused(addresses: list[str]) -> None:
     with pytest.raises(ValueError, match=r"addresses: none|shop\.internal"):
         RecommendationClient(addresses)
+
+
+async def test_a_key_goes_with_every_call(servicer: FakeRecommendations, tmp_path: Path) -> None:
+    key = add_key(tmp_path / "keys.json", "default", "storefront")
+    settings = ServiceSettings(api_keys=tmp_path / "keys.json")
+
+    def use(address: str) -> None:
+        with RecommendationClient(address, timeout_seconds=PATIENT_SECONDS, api_key=key) as client:
+            client.recommend(REQUEST)
+            client.rank(RankRequest(item_ids=["a"]))
+            client.batch_recommend(BatchRecommendRequest(requests=[REQUEST]))
+
+    async with running_server(settings, 0, servicer.register) as server:
+        await asyncio.to_thread(use, server.address)
+        async with AsyncRecommendationClient(server.address, timeout_seconds=PATIENT_SECONDS, api_key=key) as client:
+            await client.recommend(REQUEST)
+            await client.rank(RankRequest(item_ids=["a"]))
+            await client.batch_recommend(BatchRecommendRequest(requests=[REQUEST]))
+
+
+async def test_servers_given_by_their_addresses_are_known_by_one_name(
+    servicer: FakeRecommendations, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, "ca")
+    shown = authority.issue("server")
+    settings = ServiceSettings(tls_certificate=shown.certificate, tls_key=shown.key)
+    trusted = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+    other = FakeRecommendations()
+    async with (
+        running_server(settings, 0, servicer.register) as server,
+        running_server(settings, 0, other.register) as other_server,
+        AsyncRecommendationClient(
+            [server.address, other_server.address],
+            timeout_seconds=PATIENT_SECONDS,
+            credentials=trusted,
+            server_name="localhost",
+        ) as client,
+    ):
+        async with asyncio.timeout(10):
+            while not (servicer.requests and other.requests):
+                await client.recommend(REQUEST)
+
+
+@pytest.mark.parametrize("address", ["localhost:1", "127.0.0.1:1", "[::1]:1"])
+def test_a_key_stays_on_this_machine_or_is_encrypted(address: str) -> None:
+    RecommendationClient(address, api_key="aisle_x").close()
+    for addresses in ("10.0.0.1:1", "shop.internal:1", [address, "10.0.0.1:1"]):
+        with pytest.raises(ValueError, match="would be sent unencrypted"):
+            RecommendationClient(addresses, api_key="aisle_x")
+    said_to_be_safe = grpc.experimental.insecure_channel_credentials()  # type: ignore[no-untyped-call]
+    for credentials in (grpc.ssl_channel_credentials(), said_to_be_safe):
+        RecommendationClient("10.0.0.1:1", credentials=credentials, api_key="aisle_x").close()
+
+
+@pytest.mark.parametrize("key", ["", "aisle_x\n", "aisle x", "aisle_\N{LATIN SMALL LETTER E WITH ACUTE}"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="must be printable ASCII") as caught:
+        RecommendationClient("localhost:1", api_key=key)
+    assert "aisle" not in str(caught.value)

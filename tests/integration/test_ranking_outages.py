@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.common.process import free_port
 from services.common.server import running_server
-from services.ranking.ordering import NO_ROWS, gather, popular, rank
+from services.ranking.ordering import NO_ROWS, popular, rank
 from services.retrieval.app import RetrievalSettings, load_servicer, registration
 from tests.integration.conftest import TRITON_VENV
 from tests.integration.tiny_service import (
@@ -18,7 +18,7 @@ from tests.integration.tiny_service import (
     running_service,
     until_undegraded,
 )
-from tests.tiny_shop import LIMITS
+from tests.tiny_shop import LIMITS, gathered
 
 CALLER_SECONDS = 2.0
 """How long callers wait during an outage: less than any back end may take by the service's own settings."""
@@ -65,7 +65,7 @@ async def test_a_retrieval_service_gives_the_same_lists_and_may_die_and_come_bac
     index = registration(load_servicer(settings))
     interest, shopper, release = await shop.interest("user-1"), shop.shopper("user-1"), shop.release
     together = release.model.item_to_item.ask(shopper)
-    candidates = gather(release.model, shopper, together, NO_ROWS, LIMITS)
+    candidates = gathered(release.model, shopper, together, NO_ROWS, LIMITS)
     without_index = rank(release.model, release.rankers.all_items, shopper, candidates, interest, together, NOW_US)
     async with running_service(shop.settings(retrieval_address=f"127.0.0.1:{port}"), release) as service:
         for outage in (1, 2):

@@ -9,7 +9,8 @@ import pytest
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.encode import resolve
-from services.ranking.ordering import Interest, in_session, little_known, recommend
+from features.vectors import every_vector
+from services.ranking.ordering import Interest, in_session, mask_without, recommend
 from services.ranking.placements import SERVED_PLACEMENTS
 from tests.integration.tiny_service import (
     NOW_US,
@@ -208,7 +209,7 @@ async def test_promoted_items_have_their_share_of_every_page_their_name_and_the_
 async def test_lists_are_as_varied_and_as_dear_as_is_asked_for(
     served_shop: TinyShopOnDisk, ranking: RunningService
 ) -> None:
-    vectors = served_shop.release.model.vectors
+    vectors = every_vector(served_shop.release.model.vectors)
 
     def alike(reply: messages.RecommendResponse) -> float:
         first = vectors[numbers(reply)[:8]]
@@ -267,7 +268,7 @@ async def test_exploration_gives_its_share_of_every_page_to_items_about_which_li
     asked: dict[str, Any] = {"exploration_weight": 0.3, "filter": {"in_stock_only": True}, "page_size": 10}
     first = await ranking.recommended_for(user_id, **asked)
     second = await ranking.recommended_for(user_id, page_token=first.next_page_token, **asked)
-    unknown = set(np.flatnonzero(little_known(served_shop.release.model)))
+    unknown = set(np.flatnonzero(served_shop.release.model.little_known))
     shown = numbers(first) + numbers(second)
     assert len(shown) == len(set(shown))
     assert all(number % 5 for number in shown)
@@ -311,7 +312,9 @@ async def test_what_is_on_the_page_steers_the_list_also_without_an_account(
         history, kinds = model.vectors[rows], shopper.history_event_types
         vectors = await served_shop.oracle.interest_vectors(history, kinds, np.zeros(rows.size, np.float32), 1.0)
         interest, ranker = Interest(vectors, is_fallback=False), served_shop.release.rankers.all_items
-        expected = recommend(model, ranker, shopper, interest, LIMITS, NOW_US, rows)
+        expected = recommend(
+            model, ranker, shopper, interest, LIMITS, NOW_US, mask_without(None, rows, model.item_count)
+        )
         for user_id in ("", "nobody"):
             reply = await ranking.recommended_for(user_id, context_item_ids=context)
             assert_lists(reply, expected, served_shop.release)

@@ -67,6 +67,15 @@ async def test_excluded_rows_stay_out_and_short_results_end_early(stub: Retrieva
     assert [len(neighbors.scores) for neighbors in reply.neighbors] == [3, 3]
 
 
+async def test_a_bitmap_names_the_rows_that_may_be_returned_less_those_excluded(stub: RetrievalServiceStub) -> None:
+    allowed = np.zeros(500, np.bool_)
+    allowed[[3, 77, 401, 499]] = True
+    bitmap = np.packbits(allowed, bitorder="little").tobytes()
+    for excluded, expected in (([], {3, 77, 401, 499}), ([77, 8], {3, 401, 499})):
+        reply = await stub.Search(request(allowed_rows_bitmap=bitmap, excluded_rows=excluded))
+        assert [set(neighbors.rows) for neighbors in reply.neighbors] == [expected, expected]
+
+
 async def test_a_count_that_is_not_given_is_the_default(stub: RetrievalServiceStub) -> None:
     reply = await stub.Search(request())
     assert len(reply.neighbors[0].rows) == RESULT_COUNT_DEFAULT
@@ -82,6 +91,9 @@ async def test_a_count_that_is_not_given_is_the_default(stub: RetrievalServiceSt
         ({"vectors": [0.0] * 100 + [float("inf")] * 28}, "vectors[100]"),
         ({"result_count": 1001}, "result_count"),
         ({"excluded_rows": [1] * 100_001}, "excluded_rows"),
+        ({"allowed_rows_bitmap": b"\xff" * 62}, "allowed_rows_bitmap"),
+        ({"allowed_rows_bitmap": b"\xff" * 64}, "allowed_rows_bitmap"),
+        ({"allowed_rows_bitmap": bytes(2**20 + 1)}, "allowed_rows_bitmap"),
     ],
 )
 async def test_a_bad_field_is_named(stub: RetrievalServiceStub, fields: dict[str, object], field: str) -> None:

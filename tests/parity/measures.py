@@ -16,6 +16,7 @@ from features.encode import Floats, history_ages_days
 from features.materialise import user_rows
 from features.schema import Dataset
 from features.store import UserReader, close_store, open_store, read_items
+from features.vectors import every_vector
 from services.client import RecommendationClient
 from services.common.towers import TowerModels
 from services.ranking.ordering import recommend
@@ -53,7 +54,7 @@ async def interest_difference(served: Served, count: int) -> float:
     shoppers = [query.shopper for query in served.sample(count) if query.shopper.history_rows.size]
     config = InterestTowerConfig(**served.bundle.manifest["config"]["interest"])
     tower = load_interest_tower(served.build / "checkpoints" / served.bundle.version, config)
-    vectors, now_us = served.examined.model.vectors, served.examined.window.now_us
+    vectors, now_us = every_vector(served.examined.model.vectors), served.examined.window.now_us
     expected = interests_of(torch_interest_run(tower), vectors, shoppers, now_us)
     scorer = TritonScorer(served.stack.addresses["triton"], TowerModels.of_version(served.bundle.version))
     largest = 0.0

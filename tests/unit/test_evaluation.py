@@ -8,7 +8,15 @@ import pytest
 from features.clock import to_us
 from features.encode import resolve
 from features.vocab import Rows
-from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Ranker, Rankers, recommend
+from services.ranking.ordering import (
+    CandidateLimits,
+    Interest,
+    OrderingModel,
+    Ranker,
+    Rankers,
+    mask_without,
+    recommend,
+)
 from tests.tiny_shop import AS_OF, TinyShop, ranker_text, shoppers
 from training.evaluation import TASKS, K, baseline_lists, compare, judge_model, model_lists
 from training.metrics import Doubles
@@ -76,7 +84,8 @@ def test_the_evaluated_list_is_the_served_one(
     found = model_lists(model, rankers, window, interests, LIMITS, task)
     for ranked, query, interest in zip(found, queries, interests, strict=True):
         excluded = query.seen if task == "new" else rows()
-        served = recommend(model, ranker, query.shopper, interest, LIMITS, NOW_US, excluded)
+        allowed = mask_without(None, excluded, model.item_count)
+        served = recommend(model, ranker, query.shopper, interest, LIMITS, NOW_US, allowed)
         assert ranked.rows.tolist() == served.rows[:K].tolist()
         assert not np.isin(ranked.rows, excluded).any()
 

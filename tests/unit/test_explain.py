@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from features import spec
 from features.encode import Shopper
+from features.vectors import every_vector
 from services.ranking.ordering import (
     OrderingModel,
     Ranker,
@@ -65,13 +66,13 @@ def test_evidence_is_what_of_the_history_is_most_alike(
     found = alike(model.vectors, np.array(history, np.int32), np.array(rows, np.int32))
     assert found.shape == (len(rows), 3)
     for row, evidence in zip(rows, found.tolist(), strict=True):
-        expected = plain_alike(model.vectors, history, row)
+        expected = plain_alike(every_vector(model.vectors), history, row)
         assert evidence == expected + [-1] * (3 - len(expected))
 
 
 @pytest.mark.parametrize("scale", [0.1, 10.0])
 def test_how_long_a_vector_is_makes_no_item_more_alike(model: OrderingModel, scale: float) -> None:
     history, rows = np.array([1, 5, 9, 13], np.int32), np.array([2, 3], np.int32)
-    stretched = model.vectors.copy()
+    stretched = every_vector(model.vectors)
     stretched[[5, 13]] *= scale
     np.testing.assert_array_equal(alike(stretched, history, rows), alike(model.vectors, history, rows))

@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 
 from features.schema import ITEMS
 from features.vocab import Rows
-from services.ranking.ordering.facets import (
-    AttributeRule,
-    Conditions,
-    Facets,
-    Mask,
-    Postings,
-    attribute_term,
-    kept,
-    wanted,
-)
+from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, attribute_term, kept, wanted
+from services.ranking.ordering.postings import Postings
+from services.ranking.ordering.selection import Mask
 from tests.strategies import Row, frame_of, unhurried
 
 RYE, CROISSANT, CHEDDAR, OAT_DRINK, PORT, SURPRISE = range(6)
@@ -142,9 +135,18 @@ def test_a_row_beyond_the_catalogue_is_an_error(facets: Facets) -> None:
 def test_asking_leaves_the_facets_as_they_were(facets: Facets) -> None:
     before = [facets.price.copy(), facets.in_stock.copy(), facets.sensitive.copy()]
     wanted(facets, Conditions(include_brands=("Alm",), minimum_price=1.0, in_stock_only=True))[:] = True
-    kept(facets, Conditions())[:] = False
+    kept(facets, Conditions(in_stock_only=True))[:] = False
     for now, then in zip([facets.price, facets.in_stock, facets.sensitive], before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_what_most_requests_may_show_is_one_mask_that_nobody_can_write_to(facets: Facets) -> None:
+    shared = kept(facets, Conditions())
+    assert shared is wanted(facets, Conditions()) is facets.without_sensitive
+    assert where(shared) == ALL_BUT_PORT
+    with pytest.raises(ValueError, match="read-only"):
+        shared[0] = False
+    assert where(kept(facets, Conditions(allow_sensitive=True))) == list(range(6))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.retrieval.index import MISSING_ROW, Float32, Index, Int32, build_index
+from services.retrieval.index import EXACT_ROWS_MAX, MISSING_ROW, Float32, Index, Int32, Mask, build_index
 
 WIDTH = 128
 
@@ -27,11 +27,11 @@ def unit_vectors(rng: np.random.Generator, count: int) -> Float32:
     return vectors.astype(np.float32)
 
 
-def brute_force(vectors: Float32, queries: Float32, k: int, excluded: Int32) -> tuple[Int32, Float32]:
+def brute_force(vectors: Float32, queries: Float32, k: int, mask: Mask | None = None) -> tuple[Int32, Float32]:
     """What `Index.search` promises, in the plainest way."""
     rows = np.full((len(queries), k), MISSING_ROW, dtype=np.int32)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    allowed = np.setdiff1d(np.arange(len(vectors)), excluded)
+    allowed = np.arange(len(vectors)) if mask is None else np.flatnonzero(mask)
     for position, query in enumerate(queries):
         products = vectors[allowed] @ query
         best = np.lexsort((allowed, -products))[:k]
@@ -47,37 +47,43 @@ def brute_force(vectors: Float32, queries: Float32, k: int, excluded: Int32) -> 
     distinct=st.sampled_from([0, 1, 3]),
     query_count=st.integers(0, 40),
     k=st.integers(1, 400),
-    excluded=st.lists(st.integers(-5, 310), max_size=320),
+    kept_share=st.sampled_from([None, 0.0, 0.1, 0.7, 1.0]),
+    exact_rows_max=st.sampled_from([EXACT_ROWS_MAX, 0]),
 )
 def test_search_returns_what_brute_force_returns(
-    *, seed: int, row_count: int, distinct: int, query_count: int, k: int, excluded: list[int]
+    *, seed: int, row_count: int, distinct: int, query_count: int, k: int, kept_share: float | None, exact_rows_max: int
 ) -> None:
+    """Lists as well, as long as all of them are read."""
     rng = np.random.default_rng(seed)
     vectors, queries = whole_vectors(rng, row_count, distinct), whole_vectors(rng, query_count)
-    excluded_rows = np.array(excluded, dtype=np.int32)
-    rows, scores = build_index(vectors).search(queries, k, excluded_rows)
-    expected_rows, expected_scores = brute_force(vectors, queries, k, excluded_rows)
+    allowed = None if kept_share is None else rng.random(row_count) < kept_share
+    rows, scores = build_index(vectors, exact_rows_max=exact_rows_max).search(queries, k, allowed)
+    expected_rows, expected_scores = brute_force(vectors, queries, k, allowed)
     assert rows.dtype == np.int32
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_array_equal(scores, expected_scores)
 
 
+@pytest.mark.parametrize("exact_rows_max", [EXACT_ROWS_MAX, 10])
 @pytest.mark.parametrize("k", [7, 150, 600])
-def test_equal_scores_beyond_the_end_of_the_list_are_decided_by_the_lowest_row(k: int) -> None:
+def test_equal_scores_beyond_the_end_of_the_list_are_decided_by_the_lowest_row(k: int, exact_rows_max: int) -> None:
     """FAISS alone keeps any of the equal ones, and most products share their vector with another."""
     rng = np.random.default_rng(5)
     vectors, queries = whole_vectors(rng, 5000, distinct=20), whole_vectors(rng, 30)
-    nothing = np.empty(0, dtype=np.int32)
-    for found, expected in zip(
-        build_index(vectors).search(queries, k), brute_force(vectors, queries, k, nothing), strict=True
-    ):
+    index = build_index(vectors, exact_rows_max=exact_rows_max)
+    for found, expected in zip(index.search(queries, k), brute_force(vectors, queries, k), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_query_gets_the_same_scores_alone_and_among_others() -> None:
+@pytest.mark.parametrize("exact_rows_max", [EXACT_ROWS_MAX, 10])
+def test_a_query_gets_the_same_scores_alone_and_among_others(
+    exact_rows_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS", 600)
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS_PER_RESULT", 1)
     rng = np.random.default_rng(6)
-    index, queries = build_index(unit_vectors(rng, 3000)), unit_vectors(rng, 100)
+    index, queries = build_index(unit_vectors(rng, 3000), exact_rows_max=exact_rows_max), unit_vectors(rng, 100)
     rows, scores = index.search(queries, 50)
     for position in range(100):
         alone_rows, alone_scores = index.search(queries[position : position + 1], 50)
@@ -96,55 +102,95 @@ def test_a_saved_index_answers_as_before(tmp_path: Path, exact_rows_max: int) ->
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.fixture(scope="module")
-def graph_vectors() -> Float32:
-    return unit_vectors(np.random.default_rng(8), 3000)
+ROWS = 30_000
 
 
 @pytest.fixture(scope="module")
-def graph(graph_vectors: Float32) -> Index:
-    return build_index(graph_vectors, exact_rows_max=2999)
+def many_vectors() -> Float32:
+    """Vectors as a bundle has them, around 300 centres."""
+    rng = np.random.default_rng(8)
+    vectors = unit_vectors(rng, 300)[rng.integers(0, 300, size=ROWS)] + 0.08 * rng.standard_normal((ROWS, WIDTH))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float16).astype(np.float32)
 
 
-def test_the_kind_of_index_follows_the_number_of_rows(graph: Index, graph_vectors: Float32) -> None:
-    assert graph.kind == "hnsw"
-    assert build_index(graph_vectors, exact_rows_max=3000).kind == "flat"
+@pytest.fixture(scope="module")
+def lists(many_vectors: Float32) -> Index:
+    return build_index(many_vectors, exact_rows_max=ROWS - 1)
 
 
-def test_the_graph_finds_nearly_all_that_brute_force_finds(graph: Index, graph_vectors: Float32) -> None:
-    queries = unit_vectors(np.random.default_rng(9), 200)
-    rows, _ = graph.search(queries, 20)
-    expected, _ = brute_force(graph_vectors, queries, 20, np.empty(0, dtype=np.int32))
-    found = np.mean([len(np.intersect1d(a, b)) / 20 for a, b in zip(rows, expected, strict=True)])
-    assert found > 0.97
-    assert graph.recall_at(queries, 20) == pytest.approx(found, abs=1e-3)
+@pytest.fixture
+def read_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query reads a fifteenth of the rows, about as many for its results as with a million rows."""
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS", ROWS // 15)
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS_PER_RESULT", 1)
 
 
-def test_the_measured_recall_falls_when_the_graph_is_searched_carelessly(
-    graph: Index, monkeypatch: pytest.MonkeyPatch
+def filters(vectors: Float32) -> dict[str, Mask]:
+    """A tenth and a hundredth of the rows, drawn at random or lying on one side."""
+    chances, side = np.random.default_rng(12).random(ROWS), vectors @ vectors[0]
+    return {
+        f"{name} {share}": mask
+        for share in (0.1, 0.01)
+        for name, mask in (("any", chances < share), ("side", side > np.quantile(side, 1 - share)))
+    }
+
+
+def test_the_kind_of_index_follows_the_number_of_rows(lists: Index, many_vectors: Float32) -> None:
+    assert lists.kind == "lists"
+    assert build_index(many_vectors, exact_rows_max=ROWS).kind == "flat"
+
+
+@pytest.mark.usefixtures("read_little")
+def test_the_lists_find_nearly_all_that_brute_force_finds(lists: Index, many_vectors: Float32) -> None:
+    queries = many_vectors[::300]
+    for name, allowed in {"all": None, **filters(many_vectors)}.items():
+        rows, scores = lists.search(queries, 100, allowed)
+        expected, best = brute_force(many_vectors, queries, 100, allowed)
+        found = np.mean([len(np.intersect1d(a, b)) / 100 for a, b in zip(rows, expected, strict=True)])
+        assert found > 0.95, name
+        assert lists.recall_at(queries, 100, allowed) == pytest.approx(found, abs=2e-3)
+        assert allowed is None or allowed[rows].all()
+        np.testing.assert_allclose(scores[:, 0], best[:, 0], atol=1e-6)
+
+
+@pytest.mark.usefixtures("read_little")
+def test_a_strict_filter_makes_the_search_exact(lists: Index, many_vectors: Float32) -> None:
+    allowed = np.random.default_rng(11).random(ROWS) < 1 / 20
+    queries = many_vectors[:20]
+    for found, expected in zip(
+        lists.search(queries, 100, allowed), brute_force(many_vectors, queries, 100, allowed), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_where_the_nearest_lists_hold_too_few_allowed_rows_all_lists_are_read(
+    lists: Index, many_vectors: Float32, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.retrieval.index.HNSW_SEARCH_WIDTH", 1)
-    monkeypatch.setattr("services.retrieval.index._EXTRA_RESULTS", 0)
-    assert graph.recall_at(unit_vectors(np.random.default_rng(10), 200), 1) < 0.97
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS", 1)
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS_PER_RESULT", 1)
+    queries = many_vectors[:3]
+    nearness = np.max(many_vectors @ queries.T, axis=1)
+    allowed = nearness < np.quantile(nearness, 0.2)  # none in the lists that lie around the queries
+    _, scores = lists.search(queries, 1000, allowed)
+    np.testing.assert_allclose(scores, brute_force(many_vectors, queries, 1000, allowed)[1], atol=1e-6)
 
 
-def test_an_exact_index_has_full_recall(graph_vectors: Float32) -> None:
-    assert build_index(graph_vectors).recall_at(graph_vectors[:50], 10) == 1.0
+def test_the_measured_recall_falls_when_the_lists_are_searched_carelessly(
+    lists: Index, many_vectors: Float32, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS", 1)
+    monkeypatch.setattr("services.retrieval.index.READ_ROWS_PER_RESULT", 1)
+    assert lists.recall_at(many_vectors[::300], 100) < 0.95
 
 
-def test_the_graph_still_finds_every_row_that_a_strict_filter_leaves(graph: Index, graph_vectors: Float32) -> None:
-    allowed = np.random.default_rng(11).choice(3000, size=12, replace=False)
-    excluded = np.setdiff1d(np.arange(3000), allowed).astype(np.int32)
-    queries = graph_vectors[:5]
-    rows, scores = graph.search(queries, 20, excluded)
-    expected_rows, expected_scores = brute_force(graph_vectors, queries, 20, excluded)
-    np.testing.assert_array_equal(rows, expected_rows)
-    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+def test_an_exact_index_has_full_recall(many_vectors: Float32) -> None:
+    assert build_index(many_vectors).recall_at(many_vectors[:50], 10) == 1.0
 
 
-def test_the_same_vectors_build_the_same_graph(tmp_path: Path, graph: Index, graph_vectors: Float32) -> None:
-    graph.save(tmp_path / "first")
-    build_index(graph_vectors, exact_rows_max=10).save(tmp_path / "second")
+def test_the_same_vectors_build_the_same_lists(tmp_path: Path, lists: Index, many_vectors: Float32) -> None:
+    lists.save(tmp_path / "first")
+    build_index(many_vectors, exact_rows_max=10).save(tmp_path / "second")
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
@@ -154,6 +200,8 @@ def test_wrong_shapes_are_refused_by_name() -> None:
         index.search(np.zeros((1, 5), dtype=np.float32), 1)
     with pytest.raises(ValueError, match="k: 0"):
         index.search(np.zeros((1, WIDTH), dtype=np.float32), 0)
+    with pytest.raises(ValueError, match=r"allowed: shape \(2,\), expected \(3,\)"):
+        index.search(np.zeros((1, WIDTH), dtype=np.float32), 1, np.ones(2, dtype=np.bool_))
     with pytest.raises(ValueError, match="vectors: shape"):
         build_index(np.zeros(WIDTH, dtype=np.float32))
 
@@ -172,3 +220,6 @@ def test_files_that_are_not_our_kind_of_index_are_refused(tmp_path: Path) -> Non
     faiss.write_index(faiss.IndexFlatL2(WIDTH), str(tmp_path / "distance"))
     with pytest.raises(ValueError, match="IndexFlat"):
         Index.load(tmp_path / "distance")
+    faiss.write_index(faiss.IndexHNSWFlat(WIDTH, 4, faiss.METRIC_INNER_PRODUCT), str(tmp_path / "graph"))
+    with pytest.raises(ValueError, match="IndexHNSWFlat"):
+        Index.load(tmp_path / "graph")

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from features import spec
 from features.encode import Shopper, resolve
+from features.vectors import every_vector
 from services.ranking.ordering import (
     Interest,
     ItemToItem,
+    Mask,
     OrderingModel,
     RankedList,
     Ranker,
     Source,
     bought_together,
     buy_again,
-    gather,
     nearest,
     others_you_may_like,
     popular,
@@ -31,16 +32,21 @@ from services.ranking.ordering import (
     trending,
 )
 from tests.strategies import unhurried
-from tests.tiny_shop import LIMITS, TinyShop
+from tests.tiny_shop import LIMITS, TinyShop, gathered
 from tests.unit.ordering_inputs import NOW_US, an_interest, by, contents, in_order
 
 seeds = st.integers(0, 2**32 - 1)
 
 
+def without(*rows: int) -> Mask:
+    """The shop's forty items but these."""
+    return ~np.isin(np.arange(40), rows)
+
+
 def test_the_popular_list_falls_by_weight_and_leaves_out_what_it_is_told_to(model: OrderingModel) -> None:
     weight = model.items.column("item_log_weight_28d")
     expected = np.argsort(-weight)
-    ranked = popular(model, 10, expected[:3].astype(np.int32))
+    ranked = popular(model, 10, without(*expected[:3]))
     assert ranked.rows.tolist() == expected[3:13].tolist()
     assert ranked.scores.tolist() == weight[ranked.rows].tolist()
     assert np.isnan(ranked.interest).all()
@@ -55,7 +61,7 @@ def test_equally_popular_items_are_ordered_by_the_tie_key(shop: TinyShop) -> Non
 
 def test_similar_items_are_the_nearest_to_the_mean_without_the_context(model: OrderingModel) -> None:
     context = np.array([4, 17], np.int32)
-    scores = model.vectors @ model.vectors[context].mean(axis=0)
+    scores = every_vector(model.vectors) @ model.vectors[context].mean(axis=0)
     scores[context] = -np.inf
     ranked = similar(model, context, 5)
     assert ranked.rows.tolist() == np.argsort(-scores)[:5].tolist()
@@ -73,7 +79,13 @@ def test_what_is_trending_sells_this_week_and_more_than_before(shop: TinyShop) -
     assert ranked.rows.tolist() == [9, 7, 13]  # 11 rises from nothing to nothing
     np.testing.assert_allclose(ranked.scores, [1.8, 1.0, 0.45], rtol=1e-6)
     assert set(ranked.sources) == {Source.TRENDING}
-    assert trending(model, 1, np.array([9], np.int32)).rows.tolist() == [7]
+    assert trending(model, 1, without(9)).rows.tolist() == [7]
+
+
+def test_an_item_is_little_known_while_fewer_than_twenty_shoppers_had_it(shop: TinyShop) -> None:
+    shoppers = np.log1p(np.arange(40, dtype=np.float32))
+    model = replace(shop, features=shop.features.with_columns(item_log_users=pl.Series(shoppers))).model()
+    assert np.flatnonzero(model.little_known).tolist() == list(range(20))
 
 
 def test_recently_viewed_is_what_was_looked_at_latest_first_and_once(model: OrderingModel) -> None:
@@ -90,7 +102,7 @@ def test_recently_viewed_is_what_was_looked_at_latest_first_and_once(model: Orde
     assert ranked.rows.tolist() == [8, 3, 5]
     assert ranked.scores.tolist() == [0.0, -6.0, -7.0]
     assert set(ranked.sources) == {Source.RECENTLY_VIEWED}
-    assert recently_viewed(shopper, np.array([8, 5], np.int32)).rows.tolist() == [3]
+    assert recently_viewed(shopper, without(8, 5)).rows.tolist() == [3]
     assert recently_viewed(resolve(None, model.items)).rows.size == 0
 
 
@@ -109,19 +121,19 @@ def test_what_keeps_company_with_the_context_comes_first_and_then_what_is_simila
     ranked = make(model, context, 6)
     assert ranked.rows[:3].tolist() == [2, 3, 1]
     assert ranked.scores[:3].tolist() == [2.25, 1.0, 0.5]
-    behind = similar(model, context, 3, np.array([1, 2, 3], np.int32))
+    behind = similar(model, context, 3, without(1, 2, 3))
     assert ranked.rows[3:].tolist() == behind.rows.tolist()
     assert (np.diff(ranked.scores) <= 0).all()
     assert ranked.sources.tolist() == [Source.BOUGHT_TOGETHER] * 3 + [Source.SIMILAR] * 3
-    assert make(model, context, 2, np.array([2], np.int32)).rows.tolist() == [3, 1]
+    assert make(model, context, 2, without(2)).rows.tolist() == [3, 1]
     alone = make(model, np.array([9], np.int32), 4)
     assert alone.rows.tolist() == similar(model, np.array([9], np.int32), 4).rows.tolist()
 
 
 def test_a_list_that_is_filled_up_goes_on_falling(model: OrderingModel) -> None:
     first = similar(model, np.array([4], np.int32), 3)
-    whole = first.filled_with(popular(model, 5, first.rows))
-    assert whole.rows.tolist() == [*first.rows, *popular(model, 5, first.rows).rows]
+    whole = first.filled_with(popular(model, 5, without(*first.rows)))
+    assert whole.rows.tolist() == [*first.rows, *popular(model, 5, without(*first.rows)).rows]
     assert (np.diff(whole.scores) <= 1e-6).all()
     assert whole.scores[:3].tolist() == first.scores.tolist()
     nothing = first.head(0)
@@ -139,7 +151,9 @@ def test_buy_again_is_what_the_shopper_had_in_the_rankers_order(model: OrderingM
         ranked = buy_again(model, by("pair_weight_share"), shopper, an_interest(1), NOW_US)
         assert ranked.rows.tolist() == shopper.repeat_rows.tolist()  # stored heaviest first
         assert set(ranked.sources) <= {Source.BUY_AGAIN}
-        rest = buy_again(model, by("pair_weight_share"), shopper, an_interest(1), NOW_US, shopper.repeat_rows[:2])
+        rest = buy_again(
+            model, by("pair_weight_share"), shopper, an_interest(1), NOW_US, without(*shopper.repeat_rows[:2])
+        )
         assert rest.rows.tolist() == shopper.repeat_rows[2:].tolist()
 
 
@@ -155,8 +169,8 @@ def test_a_shopper_about_whom_nothing_is_known_has_nothing_to_buy_again(
 def test_a_shopper_about_whom_nothing_is_known_gets_the_popular_list(
     model: OrderingModel, ranker: Ranker, unknown: Shopper
 ) -> None:
-    ranked = recommend(model, ranker, unknown, an_interest(1), LIMITS, NOW_US, model.popular_rows[:2])
-    assert contents(ranked) == contents(popular(model, LIMITS.total, model.popular_rows[:2]))
+    ranked = recommend(model, ranker, unknown, an_interest(1), LIMITS, NOW_US, without(*model.popular_rows[:2]))
+    assert contents(ranked) == contents(popular(model, LIMITS.total, without(*model.popular_rows[:2])))
 
 
 def test_a_known_shopper_gets_the_gathered_candidates_ranked(
@@ -164,8 +178,8 @@ def test_a_known_shopper_gets_the_gathered_candidates_ranked(
 ) -> None:
     for number, shopper in enumerate(known):
         interest = an_interest(number)
-        near = nearest(model.index, shopper, interest, LIMITS)
-        candidates = gather(model, shopper, model.item_to_item.ask(shopper), near, LIMITS)
+        near = nearest(model, shopper, interest, LIMITS)
+        candidates = gathered(model, shopper, model.item_to_item.ask(shopper), near, LIMITS)
         expected = in_order(model, ranker, shopper, candidates, interest)
         found = recommend(model, ranker, shopper, interest, LIMITS, NOW_US)
         assert contents(found) == contents(expected)
@@ -181,7 +195,7 @@ def test_an_excluded_item_is_never_recommended(
     rng = np.random.default_rng(seed)
     excluded = rng.permutation(40)[: rng.integers(0, 40, endpoint=True)].astype(np.int32)
     shopper = known[rng.integers(len(known))]
-    ranked = recommend(model, ranker, shopper, an_interest(seed), LIMITS, NOW_US, excluded)
+    ranked = recommend(model, ranker, shopper, an_interest(seed), LIMITS, NOW_US, without(*excluded))
     assert not set(ranked.rows) & set(excluded)
     assert len(set(ranked.rows)) == len(ranked.rows)
 
@@ -191,7 +205,7 @@ def test_what_lies_in_the_direction_of_the_interest_is_recommended_first(
 ) -> None:
     for category in range(len(model.items.leaves)):
         members = model.items.leaf == category
-        centre = model.vectors[members].mean(axis=0, keepdims=True)
+        centre = model.vectors[np.flatnonzero(members)].mean(axis=0, keepdims=True)
         interest = Interest(centre / np.linalg.norm(centre), is_fallback=False)
         ranked = recommend(model, ranker, known[0], interest, LIMITS, NOW_US)
         assert members[ranked.rows[: min(3, members.sum())]].all()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.encode import Shopper, encode
+from features.vectors import every_vector
 from services.ranking.ordering import (
     NO_ROWS,
     OrderingModel,
@@ -82,7 +83,7 @@ def test_every_models_word_reaches_the_matrix(model: OrderingModel, known: list[
 def test_a_list_falls_by_score_and_carries_each_items_interest(model: OrderingModel, unknown: Shopper) -> None:
     interest = an_interest(1)
     ranked = in_order(model, by("interest_score"), unknown, requested(np.arange(40, dtype=np.int32)), interest)
-    expected = interest_scores(interest, model.vectors)
+    expected = interest_scores(interest, every_vector(model.vectors))
     assert ranked.rows.tolist() == np.argsort(-expected).tolist()
     np.testing.assert_allclose(ranked.interest, expected[ranked.rows], atol=1e-6)
     assert ranked.scores.tolist() == ranked.interest.tolist()

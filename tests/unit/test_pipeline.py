@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from services.ranking.ordering import (
+    EVERYTHING,
     NO_ROWS,
+    Selection,
     Source,
     buy_again,
+    mask_without,
     others_you_may_like,
     popular,
     requested,
     similar,
 )
-from services.ranking.pipeline import EVERYTHING, OfContext, Selection
+from services.ranking.pipeline import OfContext
 from services.ranking.release import Release
 from services.ranking.trace import Budgets, Degradation
 from tests.tiny_shop import LIMITS, TinyShop
@@ -33,7 +36,7 @@ async def test_when_all_is_well_every_shopper_gets_the_list_of_ordering(world: W
         found = await world.pipeline.recommended_for_you(user_id, trace)
         assert_same(found, world.recommended(user_id, TOWER))
         assert trace.degradations == set()
-        assert set(trace.timings_ms) == {"features", "interest", "retrieval", "ranking"}
+        assert set(trace.timings_ms) == {"features", "interest", "candidates", "retrieval", "queue", "ranking"}
 
 
 async def test_a_shopper_without_history_asks_neither_tower_nor_index(world: World) -> None:
@@ -42,7 +45,7 @@ async def test_a_shopper_without_history_asks_neither_tower_nor_index(world: Wor
     assert_same(found, world.recommended("user-0", world.fallback("user-0")))
     assert (world.scorer.allowed_seconds, world.retriever.allowed_seconds) == (None, None)
     assert trace.degradations == set()
-    assert set(trace.timings_ms) == {"features", "ranking"}
+    assert set(trace.timings_ms) == {"features", "candidates", "queue", "ranking"}
 
 
 @pytest.mark.parametrize("user_id", ["nobody", ""])
@@ -56,7 +59,7 @@ async def test_an_unknown_shopper_gets_the_popular_list_and_nothing_is_degraded(
 
 async def test_excluded_rows_are_in_no_list(world: World) -> None:
     out = world.release.model.popular_rows[::2]
-    selection = Selection(excluded_rows=out)
+    selection = Selection(left_out=out)
     for user_id in world.rows:
         found = await world.pipeline.recommended_for_you(user_id, a_trace(), selection)
         interest = TOWER if world.shopper(user_id).history_rows.size else world.fallback(user_id)
@@ -66,7 +69,7 @@ async def test_excluded_rows_are_in_no_list(world: World) -> None:
         await world.pipeline.recommended_for_you("nobody", a_trace(), selection),
         await world.pipeline.of_all(popular, "", 40, a_trace(), selection),
     ):
-        assert_same(found, popular(world.release.model, LIMITS.total, out))
+        assert_same(found, popular(world.release.model, LIMITS.total, mask_without(None, out, 40)))
 
 
 async def test_buy_it_again_is_what_the_shopper_had(world: World) -> None:
@@ -90,7 +93,7 @@ async def test_lists_about_a_context_are_those_of_ordering_or_the_popular_one_wi
 ) -> None:
     model, context, pipeline = world.release.model, np.array([3, 8], np.int32), world.pipeline
     found = await pipeline.of_context(make, "user-1", context, 7, a_trace(), EVERYTHING)
-    assert_same(found, make(model, context, 7, NO_ROWS))
+    assert_same(found, make(model, context, 7, mask_without(None, NO_ROWS, 40)))
     without = await pipeline.of_context(make, "user-1", NO_ROWS, 7, a_trace(), EVERYTHING)
     assert_same(without, popular(model, 7))
 

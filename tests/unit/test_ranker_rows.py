@@ -10,7 +10,7 @@ from lightgbm import Booster
 from features import spec
 from features.clock import to_us
 from features.encode import encode, resolve
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering import (
     CandidateLimits,
     Interest,
@@ -202,7 +202,7 @@ def test_a_stranger_teaches_nothing(model: OrderingModel, asked: Asked) -> None:
     window, interests = asked
     stranger = query(model, None, list(range(20)))
     with_stranger = Window(NOW_US, model.items, [stranger, *window.queries])
-    nothing = fallback_interest(model.vectors[:0])
+    nothing = fallback_interest(model.vectors[NO_ROWS])
     rows = rows_of(model, (with_stranger, [nothing, *interests]), "all")
     np.testing.assert_array_equal(rows.matrix, rows_of(model, asked, "all").matrix)
 

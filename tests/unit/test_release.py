@@ -14,6 +14,7 @@ import pytest
 from features import bundle as files
 from features import spec
 from features.bundle import BundleError, promote, write_bundle
+from features.vectors import every_vector
 from services.common.towers import TowerModels
 from services.ranking.release import open_release
 from services.retrieval.index import build_index
@@ -43,8 +44,9 @@ def test_a_release_is_what_the_bundle_holds(bundles: Path, shop: TinyShop) -> No
     assert (release.version, release.as_of, release.limits) == ("tiny.1", AS_OF, LIMITS)
     assert release.towers == TowerModels.of_version("tiny.1")
     assert release.model.items.vocabulary.ids == model.items.vocabulary.ids
+    assert isinstance(release.model.vectors, np.ndarray)
     assert release.model.vectors.dtype == np.float32
-    np.testing.assert_array_equal(release.model.vectors, model.vectors)
+    np.testing.assert_array_equal(release.model.vectors, every_vector(model.vectors))
     np.testing.assert_array_equal(release.model.items.matrix, model.items.matrix)
     np.testing.assert_array_equal(release.model.popular_rows, model.popular_rows)
     for name in ("rows", "neighbours", "weights"):

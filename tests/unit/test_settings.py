@@ -44,5 +44,23 @@ def test_a_missing_key_is_named() -> None:
         ShopSettings.read()
 
 
+def test_a_setting_without_the_one_it_needs_is_refused_and_neither_value_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "server.pem"
+    certificate.touch()
+    monkeypatch.setenv("AISLE_TLS_CERTIFICATE", str(certificate))
+    monkeypatch.setenv("AISLE_SHOP_PORT", "8080")
+    with pytest.raises(SettingsError) as caught:
+        ShopSettings.read()
+    assert str(caught.value) == "AISLE_TLS_CERTIFICATE needs AISLE_TLS_KEY"
+
+
+def test_a_file_that_is_not_there_is_named_with_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AISLE_API_KEYS", str(tmp_path / "keys.json"))
+    with pytest.raises(SettingsError, match=rf"AISLE_API_KEYS: Path does not point to a file .*{tmp_path}/keys\.json"):
+        ServiceSettings.read()
+
+
 def test_every_setting_is_described() -> None:
     assert [name for name, field in ServiceSettings.model_fields.items() if not field.description] == []

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,10 @@ class ProcessStandIn:
 
     def __init__(self, name: str, pid: int) -> None:
         self.name, self.pid, self.log_path = name, pid, Path(f"logs/{name}.log")
+
+
+def _stand_in(name: str, pid: int) -> ManagedProcess:
+    return cast(ManagedProcess, ProcessStandIn(name, pid))
 
 
 def events_of(**counts: int) -> pl.DataFrame:
@@ -57,7 +62,7 @@ def test_every_key_that_the_stack_sets_is_one_that_a_service_reads() -> None:
 def test_the_listing_names_every_process_with_its_address_and_log() -> None:
     running = Stack()
     for pid, name in enumerate(("valkey", "ranking"), start=7):
-        running.add(cast(ManagedProcess, ProcessStandIn(name, pid)), f"127.0.0.1:{pid}")
+        running.start(name, partial(_stand_in, name, pid), f"127.0.0.1:{pid}")
     assert running.parts() == [
         Part("valkey", 7, "127.0.0.1:7", "logs/valkey.log"),
         Part("ranking", 8, "127.0.0.1:8", "logs/ranking.log"),

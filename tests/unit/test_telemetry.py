@@ -7,12 +7,12 @@ import sys
 from services.common.telemetry import JsonFormatter
 
 
-def formatted(**extra: object) -> dict[str, object]:
+def formatted(*, shopper_ids: bool = False, **extra: object) -> dict[str, object]:
     """One record's line, read back."""
     record = logging.getLogger("shop").makeRecord(
         "shop", logging.INFO, __file__, 1, "sold %s", ("tea",), None, extra=extra
     )
-    line: dict[str, object] = json.loads(JsonFormatter().format(record))
+    line: dict[str, object] = json.loads(JsonFormatter(shopper_ids=shopper_ids).format(record))
     return line
 
 
@@ -24,6 +24,11 @@ def test_a_log_line_is_one_json_object_with_its_extras() -> None:
 
 def test_ids_of_shoppers_are_left_out() -> None:
     assert "anna" not in json.dumps(formatted(user_id="anna", visitor_id="anna", session_id="anna", count=3))
+
+
+def test_ids_of_shoppers_are_written_where_that_is_asked_for() -> None:
+    line = formatted(shopper_ids=True, user_id="anna", visitor_id="v", session_id="s", count=3)
+    assert (line["user_id"], line["visitor_id"], line["session_id"], line["count"]) == ("anna", "v", "s", 3)
 
 
 def test_a_traceback_stays_on_the_line() -> None:

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisle/v1/retrieval_service.proto\x12\x08\x61isle.v1\"u\n\rSearchRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12\x0f\n\x07vectors\x18\x03 \x03(\x02\x12\x14\n\x0cresult_count\x18\x04 \x01(\x05\x12\x15\n\rexcluded_rows\x18\x05 \x03(\x05\")\n\tNeighbors\x12\x0c\n\x04rows\x18\x01 \x03(\x05\x12\x0e\n\x06scores\x18\x02 \x03(\x02\"P\n\x0eSearchResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12&\n\tneighbors\x18\x02 \x03(\x0b\x32\x13.aisle.v1.Neighbors2O\n\x10RetrievalService\x12;\n\x06Search\x12\x17.aisle.v1.SearchRequest\x1a\x18.aisle.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisle/v1/retrieval_service.proto\x12\x08\x61isle.v1\"\x92\x01\n\rSearchRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12\x0f\n\x07vectors\x18\x03 \x03(\x02\x12\x14\n\x0cresult_count\x18\x04 \x01(\x05\x12\x15\n\rexcluded_rows\x18\x05 \x03(\x05\x12\x1b\n\x13\x61llowed_rows_bitmap\x18\x06 \x01(\x0c\")\n\tNeighbors\x12\x0c\n\x04rows\x18\x01 \x03(\x05\x12\x0e\n\x06scores\x18\x02 \x03(\x02\"P\n\x0eSearchResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12&\n\tneighbors\x18\x02 \x03(\x0b\x32\x13.aisle.v1.Neighbors2O\n\x10RetrievalService\x12;\n\x06Search\x12\x17.aisle.v1.SearchRequest\x1a\x18.aisle.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisle.v1.retrieval_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEARCHREQUEST']._serialized_start=46
-  _globals['_SEARCHREQUEST']._serialized_end=163
-  _globals['_NEIGHBORS']._serialized_start=165
-  _globals['_NEIGHBORS']._serialized_end=206
-  _globals['_SEARCHRESPONSE']._serialized_start=208
-  _globals['_SEARCHRESPONSE']._serialized_end=288
-  _globals['_RETRIEVALSERVICE']._serialized_start=290
-  _globals['_RETRIEVALSERVICE']._serialized_end=369
+  _globals['_SEARCHREQUEST']._serialized_start=47
+  _globals['_SEARCHREQUEST']._serialized_end=193
+  _globals['_NEIGHBORS']._serialized_start=195
+  _globals['_NEIGHBORS']._serialized_end=236
+  _globals['_SEARCHRESPONSE']._serialized_start=238
+  _globals['_SEARCHRESPONSE']._serialized_end=318
+  _globals['_RETRIEVALSERVICE']._serialized_start=320
+  _globals['_RETRIEVALSERVICE']._serialized_end=399
 # @@protoc_insertion_point(module_scope)

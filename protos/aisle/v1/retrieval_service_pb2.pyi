@@ -7,18 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SearchRequest(_message.Message):
-    __slots__ = ("tenant", "bundle_version", "vectors", "result_count", "excluded_rows")
+    __slots__ = ("tenant", "bundle_version", "vectors", "result_count", "excluded_rows", "allowed_rows_bitmap")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     RESULT_COUNT_FIELD_NUMBER: _ClassVar[int]
     EXCLUDED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_ROWS_BITMAP_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     bundle_version: str
     vectors: _containers.RepeatedScalarFieldContainer[float]
     result_count: int
     excluded_rows: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, tenant: _Optional[str] = ..., bundle_version: _Optional[str] = ..., vectors: _Optional[_Iterable[float]] = ..., result_count: _Optional[int] = ..., excluded_rows: _Optional[_Iterable[int]] = ...) -> None: ...
+    allowed_rows_bitmap: bytes
+    def __init__(self, tenant: _Optional[str] = ..., bundle_version: _Optional[str] = ..., vectors: _Optional[_Iterable[float]] = ..., result_count: _Optional[int] = ..., excluded_rows: _Optional[_Iterable[int]] = ..., allowed_rows_bitmap: _Optional[bytes] = ...) -> None: ...
 
 class Neighbors(_message.Message):
     __slots__ = ("rows", "scores")

@@ -3,19 +3,22 @@
 Pure functions over arrays: candidates → matrix → ranker → order. Knows no network, no clock and no shopper id.
 """
 
+from features.vocab import NO_ROWS
 from services.ranking.ordering.candidates import (
-    NO_ROWS,
     CandidateLimits,
     Candidates,
+    Proposals,
     Source,
     best_over_interests,
     gather,
     near_query,
+    propose,
     requested,
 )
 from services.ranking.ordering.diversity import Diversity, diversified
 from services.ranking.ordering.explain import Explanations, alike, explain
-from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, Mask, kept, wanted
+from services.ranking.ordering.exploration import drawn
+from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
@@ -25,7 +28,6 @@ from services.ranking.ordering.rank import (
     RankedList,
     bought_together,
     buy_again,
-    little_known,
     model_scores,
     others_you_may_like,
     popular,
@@ -36,9 +38,11 @@ from services.ranking.ordering.rank import (
 )
 from services.ranking.ordering.ranker import Ranker, Rankers
 from services.ranking.ordering.recommend import nearest, recommend
+from services.ranking.ordering.selection import EVERYTHING, Mask, Selection, mask_without
 from services.ranking.ordering.session import in_session
 
 __all__ = [
+    "EVERYTHING",
     "NO_ROWS",
     "AttributeRule",
     "CandidateLimits",
@@ -54,22 +58,25 @@ __all__ = [
     "OrderingModel",
     "PriceRerank",
     "Promoted",
+    "Proposals",
     "RankedList",
     "Ranker",
     "Rankers",
+    "Selection",
     "Source",
     "alike",
     "best_over_interests",
     "bought_together",
     "buy_again",
     "diversified",
+    "drawn",
     "explain",
     "fallback_interest",
     "gather",
     "in_session",
     "interest_scores",
     "kept",
-    "little_known",
+    "mask_without",
     "model_scores",
     "near_query",
     "nearest",
@@ -78,6 +85,7 @@ __all__ = [
     "popular",
     "popular_rows",
     "price_reranked",
+    "propose",
     "rank",
     "recently_viewed",
     "recommend",

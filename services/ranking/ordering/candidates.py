@@ -1,8 +1,8 @@
 """Which items come into question for a shopper, and who proposed each.
 
 Sources, in order of precedence: what they buy again, what keeps company with it, what is near their interests, what
-leads their categories, what is popular. An item proposed twice keeps its first source. Excluded rows never enter: each
-source skips them itself, the index inside its search.
+leads their categories, what is popular. An item proposed twice keeps its first source. Rows that are not allowed never
+enter: each source skips them itself, the index inside its search.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.encode import Floats, Shopper
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering.item_to_item import ItemToItemScores
 from services.ranking.ordering.model import OrderingModel
-
-NO_ROWS: Rows = np.empty(0, dtype=np.int32)
+from services.ranking.ordering.selection import Mask, mask_without
 
 
 class Source(IntEnum):
@@ -69,35 +68,54 @@ def requested(rows: Rows) -> Candidates:
     return _merge([(Source.REQUEST, rows)], rows.size)
 
 
-def gather(
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What the sources that need no interest vector propose, int32 each, best first."""
+
+    again: Rows
+    together: Rows
+    leaders: Rows
+    popular: Rows
+
+
+def propose(
     model: OrderingModel,
     shopper: Shopper,
     item_to_item: ItemToItemScores,
-    near_rows: Rows,
     limits: CandidateLimits,
-    excluded_rows: Rows = NO_ROWS,
-) -> Candidates:
-    """Collect candidates from every source.
+    allowed: Mask | None = None,
+) -> Proposals:
+    """Ask the sources that need no interest vector: a server does so while the interest tower works.
 
     Args:
         model: The bundle in memory.
         shopper: Resolved against the same bundle.
         item_to_item: The shopper's.
-        near_rows: int32, from `nearest` with the same shopper and excluded rows; empty when there is no index.
         limits: How many each source may propose.
-        excluded_rows: int32 [E], rows that must not appear.
+        allowed: bool [N], which rows may appear. None: all.
+    """
+    allowed = mask_without(allowed, NO_ROWS, model.item_count)
+    not_had = mask_without(allowed, shopper.repeat_rows, model.item_count)
+    return Proposals(
+        again=first_allowed(shopper.repeat_rows, allowed, limits.buy_again),
+        together=_bought_together(item_to_item, not_had, limits.bought_together),
+        leaders=_category_leaders(model, shopper, allowed, limits),
+        popular=first_allowed(model.popular_rows, allowed, limits.popular),
+    )
+
+
+def gather(proposals: Proposals, near_rows: Rows, limits: CandidateLimits) -> Candidates:
+    """Put the proposals of all sources together.
+
+    Args:
+        proposals: From `propose`.
+        near_rows: int32, from `nearest` with the same shopper and mask; empty when there is no index.
+        limits: How many each source may propose.
 
     Returns:
         At most `limits.total` candidates; fewer when index and sources together have no more.
     """
-    allowed = np.ones(len(model.items.vocabulary), dtype=bool)
-    allowed[excluded_rows] = False
-    again = _first(shopper.repeat_rows, allowed, limits.buy_again)
-    not_had = allowed.copy()
-    not_had[shopper.repeat_rows] = False
-    together = _bought_together(item_to_item, not_had, limits.bought_together)
-    leaders = _category_leaders(model, shopper, allowed, limits)
-    popular = _first(model.popular_rows, allowed, limits.popular)
+    again, together, leaders, popular = proposals.again, proposals.together, proposals.leaders, proposals.popular
     room = max(limits.total - again.size - together.size - leaders.size - popular.size, 0)
     return _merge(
         [
@@ -112,9 +130,11 @@ def gather(
     )
 
 
-def near_query(shopper: Shopper, limits: CandidateLimits, excluded_rows: Rows = NO_ROWS) -> tuple[int, Rows]:
-    """What to ask the index for: how many rows, and which to leave out (what buying again already proposes)."""
-    return limits.total, np.concatenate([excluded_rows, shopper.repeat_rows])
+def near_query(
+    model: OrderingModel, shopper: Shopper, limits: CandidateLimits, allowed: Mask | None = None
+) -> tuple[int, Mask]:
+    """What to ask the index for: how many rows, and out of which (without what buying again already proposes)."""
+    return limits.total, mask_without(allowed, shopper.repeat_rows, model.item_count)
 
 
 def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
@@ -131,7 +151,7 @@ def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
     return best_first[np.sort(first)][:count]
 
 
-def _bought_together(scores: ItemToItemScores, allowed: npt.NDArray[np.bool_], count: int) -> Rows:
+def _bought_together(scores: ItemToItemScores, allowed: Mask, count: int) -> Rows:
     """The best `count` rows of each question to each table, without duplicates."""
     if not count or not scores.rows.size:
         return NO_ROWS
@@ -140,25 +160,26 @@ def _bought_together(scores: ItemToItemScores, allowed: npt.NDArray[np.bool_], c
     return found[np.sort(first)]
 
 
-def _category_leaders(
-    model: OrderingModel, shopper: Shopper, allowed: npt.NDArray[np.bool_], limits: CandidateLimits
-) -> Rows:
+def _category_leaders(model: OrderingModel, shopper: Shopper, allowed: Mask, limits: CandidateLimits) -> Rows:
     """Most popular rows of the shopper's heaviest categories, heaviest category first."""
     affinity = shopper.leaf_affinity[:-1]
     if limits.category == 0 or limits.per_category == 0 or not affinity.any():
         return NO_ROWS
     count = -(-limits.category // limits.per_category)
     heaviest = np.argsort(-affinity, kind="stable")[:count]
-    leaders = [_first(model.popular_in_leaf[leaf], allowed, limits.per_category) for leaf in heaviest if affinity[leaf]]
+    leaders = [
+        first_allowed(model.popular_in_leaf[leaf], allowed, limits.per_category) for leaf in heaviest if affinity[leaf]
+    ]
     return np.concatenate(leaders)[: limits.category]
 
 
-def _first(rows: Rows, allowed: npt.NDArray[np.bool_], count: int) -> Rows:
-    """The first `count` allowed rows, in order."""
-    head = rows[: 4 * count]
-    kept = head[allowed[head]]
-    if kept.size < count and head.size < rows.size:
-        kept = rows[allowed[rows]]
+def first_allowed(rows: Rows, allowed: Mask, count: int) -> Rows:
+    """The first `count` allowed rows, in order; looks no further than it must."""
+    read = 4 * count
+    kept = rows[:read][allowed[rows[:read]]]
+    while kept.size < count and read < rows.size:
+        read *= 4
+        kept = rows[:read][allowed[rows[:read]]]
     return kept[:count]
 
 

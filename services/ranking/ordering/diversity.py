@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.encode import Floats
+from features.vectors import Vectors
 from features.vocab import Rows
 from services.ranking.ordering.rank import RankedList
 
@@ -42,7 +43,7 @@ class Diversity(IntEnum):
     AUTO = 5
 
 
-def diversified(ranked: RankedList, vectors: Floats, leaf: Rows, level: Diversity, history_rows: Rows) -> RankedList:
+def diversified(ranked: RankedList, vectors: Vectors, leaf: Rows, level: Diversity, history_rows: Rows) -> RankedList:
     """The same items in a more varied order.
 
     NONE is the list itself. LOW puts no more than two items of one most specific category in a row while an item of
@@ -67,7 +68,7 @@ def diversified(ranked: RankedList, vectors: Floats, leaf: Rows, level: Diversit
     return ranked.in_order(_by_marginal_relevance(_unit(vectors[ranked.rows]), weight))
 
 
-def history_weight(vectors: Floats, history_rows: Rows) -> float:
+def history_weight(vectors: Vectors, history_rows: Rows) -> float:
     """The weight of variety that fits a shopper's own history: `HIGH_WEIGHT` times one minus the mean cosine similarity
     of its distinct items, between 0 and `HIGH_WEIGHT`; `MEDIUM_WEIGHT` where there are fewer than two.
 
@@ -81,7 +82,7 @@ def history_weight(vectors: Floats, history_rows: Rows) -> float:
     return HIGH_WEIGHT * min(max(1.0 - _mean_similarity(_unit(vectors[rows])), 0.0), 1.0)
 
 
-def _weight(level: Diversity, vectors: Floats, history_rows: Rows) -> float:
+def _weight(level: Diversity, vectors: Vectors, history_rows: Rows) -> float:
     if level == Diversity.AUTO:
         return history_weight(vectors, history_rows)
     return HIGH_WEIGHT if level == Diversity.HIGH else MEDIUM_WEIGHT

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.encode import Floats, Shopper, encode
+from features.vectors import Vectors
 from features.vocab import Rows
 from services.ranking.ordering.interest import Interest
 from services.ranking.ordering.model import OrderingModel
@@ -51,7 +52,7 @@ def explain(
     return Explanations(matrix, added[:, :-1], added[:, -1], alike(model.vectors, shopper.history_rows, rows))
 
 
-def alike(vectors: Floats, history_rows: Rows, rows: Rows) -> Rows:
+def alike(vectors: Vectors, history_rows: Rows, rows: Rows) -> Rows:
     """For each of `rows` the distinct other rows of the history with the largest cosine, int32 [n, EVIDENCE_ITEMS],
     latest first where equal; -1 where there are no more."""
     latest_first = history_rows[::-1]

@@ -1,64 +1,24 @@
 """Which items meet a request's conditions: catalogue facets as arrays, and masks over them.
 
-Shapes: N items in the order of the ITEMS table, V distinct terms, P pairs of term and item.
+Shapes: N items in the order of the ITEMS table.
 
 Choices:
-- Lists of rows by term: a condition costs as much as the items that it names, plus a few passes over N booleans.
+- A condition costs as much as the items that it names (postings), plus a few passes over N booleans.
+- Most requests have no condition: what they may show is one mask, made once and shared.
 - Exclusions, stock and sensitivity are separate from what merely narrows: they hold even where a list is filled up.
 
 This module does not know who bought what, nor how a list is filled up.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.vocab import Rows, Vocabulary
-
-Mask = npt.NDArray[np.bool_]
-"""Which items of the catalogue, bool [N]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Postings:
-    """The rows that carry each term."""
-
-    terms: Vocabulary
-    """V terms, in the order in which the items first name them."""
-    starts: npt.NDArray[np.int64]
-    """int64 [V + 1], where each term's rows start in `rows`; the last is P."""
-    rows: Rows
-    """int32 [P], distinct and ascending within a term."""
-    row_count: int
-    """N."""
-
-    @classmethod
-    def of(cls, terms: pl.Series) -> "Postings":
-        """Sort rows by term.
-
-        Args:
-            terms: List(String) [N], each row's terms; nulls, empty lists and repeats are allowed.
-
-        Raises:
-            polars.exceptions.InvalidOperationError: if `terms` does not hold lists.
-        """
-        table = pl.DataFrame({"term": terms.list.unique(maintain_order=True)})
-        pairs = table.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int32)).explode("term").drop_nulls("term")
-        by_term = pairs.group_by("term", maintain_order=True).agg("row")
-        starts = np.zeros(by_term.height + 1, dtype=np.int64)
-        np.cumsum(by_term["row"].list.len().to_numpy(), out=starts[1:])
-        return cls(Vocabulary(by_term["term"]), starts, by_term["row"].explode().to_numpy(), terms.len())
-
-    def any_of(self, terms: Sequence[str]) -> Mask:
-        """Rows that carry at least one of `terms`, bool [N]; none carries an unknown term."""
-        mask = np.zeros(self.row_count, dtype=np.bool_)
-        for place in self.terms.rows(terms):
-            if place >= 0:
-                mask[self.rows[self.starts[place] : self.starts[place + 1]]] = True
-        return mask
+from features.vocab import Rows
+from services.ranking.ordering.postings import Postings
+from services.ranking.ordering.selection import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +34,14 @@ class Facets:
     """float64 [N]; NaN where unknown."""
     in_stock: Mask
     sensitive: Mask
+    without_sensitive: Mask = field(init=False)
+    """What may be in a list where nothing else is asked for; shared, hence not writable."""
+
+    def __post_init__(self) -> None:
+        """Make what follows from the parts."""
+        mask = ~self.sensitive
+        mask.setflags(write=False)
+        object.__setattr__(self, "without_sensitive", mask)
 
     @classmethod
     def plain(cls, item_count: int) -> "Facets":
@@ -136,6 +104,12 @@ class Conditions:
     allow_sensitive: bool = False
 
     @property
+    def excludes(self) -> bool:
+        """Whether `kept` asks for more than that items are not sensitive."""
+        named = self.exclude_categories or self.exclude_brands
+        return bool(named) or self.exclude_rows is not None or self.in_stock_only or self.allow_sensitive
+
+    @property
     def narrows(self) -> bool:
         """Whether `wanted` asks for more than `kept`: inclusions, a price or values of attributes."""
         has_rows = self.include_rows is not None
@@ -148,11 +122,13 @@ def kept(facets: Facets, conditions: Conditions) -> Mask:
     """Items that may be in a list even where it is filled up: by the exclusions, stock and sensitivity alone.
 
     Returns:
-        bool [N].
+        bool [N]; may be shared, so copy it before you write to it.
 
     Raises:
         IndexError: if one of `exclude_rows` is N or more.
     """
+    if not conditions.excludes:
+        return facets.without_sensitive
     left_out = facets.categories.any_of(conditions.exclude_categories)
     left_out |= facets.brands.any_of(conditions.exclude_brands)
     if conditions.exclude_rows is not None:
@@ -168,12 +144,15 @@ def wanted(facets: Facets, conditions: Conditions) -> Mask:
     """Items that meet every condition: `kept`, and the inclusions, the price range and the attribute rules too.
 
     Returns:
-        bool [N].
+        bool [N]; may be shared, so copy it before you write to it.
 
     Raises:
         IndexError: if one of `include_rows` or `exclude_rows` is N or more.
     """
     mask = kept(facets, conditions)
+    if not conditions.narrows:
+        return mask
+    mask = mask.copy()
     if conditions.include_categories:
         mask &= facets.categories.any_of(conditions.include_categories)
     if conditions.include_brands:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.encode import Floats
+from features.vectors import Vectors
 from features.vocab import Rows
 
 LATEST_ITEMS = 10
@@ -36,11 +37,11 @@ def fallback_interest(history_vectors: Floats) -> Interest:
     return Interest(mean, is_fallback=True)
 
 
-def history_scores(vectors: Floats, history_rows: Rows, rows: Rows) -> Floats:
+def history_scores(vectors: Vectors, history_rows: Rows, rows: Rows) -> Floats:
     """Dot product of the mean vector of the latest items with each candidate's, float32 [n]; 0 without a history.
 
     Args:
-        vectors: float32 [N, D], the item vectors.
+        vectors: Of every item, D numbers each.
         history_rows: int32 [T], newest last.
         rows: int32 [n].
     """

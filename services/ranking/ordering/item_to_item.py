@@ -132,10 +132,13 @@ class ItemToItemScores:
 
     def best(self, feature: int, count: int, allowed: npt.NDArray[np.bool_]) -> Rows:
         """The `count` rows with the largest positive sums among the allowed ones (bool [N]), best first."""
-        sums = np.where(allowed[self.rows], self.sums[feature, :-1], 0.0)
-        least = np.partition(sums, -count)[-count] if count < sums.size else 0.0
-        found = np.flatnonzero((sums >= least) & (sums > 0))
-        ordered: Rows = self.rows[found[np.argsort(-sums[found], kind="stable")]][:count]
+        found = np.flatnonzero(self.sums[feature, :-1] > 0)  # a few hundred of thousands
+        found = found[allowed[self.rows[found]]]
+        sums = self.sums[feature, found]
+        if count < sums.size:
+            best = sums >= np.partition(sums, -count)[-count]
+            found, sums = found[best], sums[best]
+        ordered: Rows = self.rows[found[np.argsort(-sums, kind="stable")]][:count]
         return ordered
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from features.vocab import Rows
 from services.ranking.ordering.candidates import Source
-from services.ranking.ordering.facets import Mask
 from services.ranking.ordering.rank import RankedList
+from services.ranking.ordering.selection import Mask
 
 
 @dataclass(frozen=True, slots=True)

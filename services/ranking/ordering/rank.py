@@ -8,15 +8,14 @@ import numpy.typing as npt
 
 from features import spec
 from features.encode import Floats, ModelScores, Shopper, encode
-from features.vocab import Rows
-from services.ranking.ordering.candidates import NO_ROWS, Candidates, Source
+from features.vocab import NO_ROWS, Rows
+from services.ranking.ordering.candidates import Candidates, Source, first_allowed
 from services.ranking.ordering.interest import Interest, history_scores, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItemScores
-from services.ranking.ordering.model import OrderingModel
+from services.ranking.ordering.model import OrderingModel, trend_scores
 from services.ranking.ordering.ranker import Ranker
+from services.ranking.ordering.selection import Mask, mask_without
 
-LITTLE_KNOWN_SHOPPERS = 20
-"""Fewer shoppers than this say little about an item."""
 _LOOKS = [spec.EVENT_CODES["view"], spec.EVENT_CODES["click"]]
 _DAY_US = 86_400_000_000
 
@@ -106,54 +105,47 @@ def rank(
     return RankedList(rows[order], scores[order], said.interest[order], candidates.sources[order])
 
 
-def popular(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
+def popular(model: OrderingModel, count: int, allowed: Mask | None = None) -> RankedList:
     """The most popular items, scored by ln(1 + event weight, half-life 28 days)."""
-    rows = model.popular_rows[_allowed(model, excluded_rows)[model.popular_rows]][:count]
+    rows = first_allowed(model.popular_rows, mask_without(allowed, NO_ROWS, model.item_count), count)
     scores = model.items.column("item_log_weight_28d")[rows]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.POPULAR))
 
 
-def trending(model: OrderingModel, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
-    """Items whose demand is rising: by ln of this week's rate over that of the last eight, times what they sell this
-    week, so that one purchase after none is no trend; only rising items."""
-    scores = model.items.column("item_trend") * model.items.column("item_log_weight_7d")
-    rising = np.flatnonzero(_allowed(model, excluded_rows) & (scores > 0)).astype(np.int32)
-    rows = rising[np.lexsort((model.tie_keys[rising], -scores[rising]))][:count]
-    return RankedList(rows, scores[rows], np.full(rows.size, np.nan, np.float32), _filled(rows, Source.TRENDING))
-
-
-def little_known(model: OrderingModel) -> npt.NDArray[np.bool_]:
-    """Items that fewer than LITTLE_KNOWN_SHOPPERS have had, bool [N]."""
-    known: npt.NDArray[np.bool_] = model.items.column("item_log_users") < np.log1p(np.float32(LITTLE_KNOWN_SHOPPERS))
-    return known
+def trending(model: OrderingModel, count: int, allowed: Mask | None = None) -> RankedList:
+    """Items whose demand is rising, by `trend_scores`; only rising items."""
+    rows = first_allowed(model.trending_rows, mask_without(allowed, NO_ROWS, model.item_count), count)
+    return RankedList(
+        rows, trend_scores(model.items, rows), np.full(rows.size, np.nan, np.float32), _filled(rows, Source.TRENDING)
+    )
 
 
 def others_you_may_like(
-    model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS
+    model: OrderingModel, context_rows: Rows, count: int, allowed: Mask | None = None
 ) -> RankedList:
     """Items that those who had `context_rows` have too; behind them the items nearest to the context."""
-    return _company(model, "lasting", context_rows, count, excluded_rows)
+    return _company(model, "lasting", context_rows, count, allowed)
 
 
-def bought_together(model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
+def bought_together(model: OrderingModel, context_rows: Rows, count: int, allowed: Mask | None = None) -> RankedList:
     """Items that are bought in one basket with `context_rows`; behind them the items nearest to the context."""
-    return _company(model, "basket", context_rows, count, excluded_rows)
+    return _company(model, "basket", context_rows, count, allowed)
 
 
-def _company(model: OrderingModel, table: str, context_rows: Rows, count: int, excluded_rows: Rows) -> RankedList:
+def _company(model: OrderingModel, table: str, context_rows: Rows, count: int, allowed: Mask | None) -> RankedList:
     """By the sum of their item-to-item weights; an item without company has a list as well, of what is similar."""
-    excluded = np.concatenate([context_rows, excluded_rows])
+    allowed = mask_without(allowed, context_rows, model.item_count)
     together = model.item_to_item.ask_items(context_rows, table)
-    rows = together.best(0, count, _allowed(model, excluded))
+    rows = together.best(0, count, allowed)
     scores = together.of(rows)[:, 0]
     sources = _filled(rows, Source.BOUGHT_TOGETHER)
     found = RankedList(rows, scores, np.full(rows.size, np.nan, np.float32), sources)
     if rows.size == count:
         return found
-    return found.filled_with(similar(model, context_rows, count - rows.size, np.concatenate([excluded, rows])))
+    return found.filled_with(similar(model, context_rows, count - rows.size, mask_without(allowed, rows, allowed.size)))
 
 
-def recently_viewed(shopper: Shopper, excluded_rows: Rows = NO_ROWS) -> RankedList:
+def recently_viewed(shopper: Shopper, allowed: Mask | None = None) -> RankedList:
     """Items that the shopper viewed or clicked among their latest events, latest first, scored by minus the days since
     their last event."""
     seen = np.isin(shopper.history_event_types, _LOOKS)
@@ -161,16 +153,17 @@ def recently_viewed(shopper: Shopper, excluded_rows: Rows = NO_ROWS) -> RankedLi
     _, first = np.unique(rows, return_index=True)
     first = np.sort(first)
     rows, times = rows[first], times[first]
-    kept = ~np.isin(rows, excluded_rows)
-    rows, times = rows[kept], times[kept]
+    if allowed is not None:
+        kept = allowed[rows]
+        rows, times = rows[kept], times[kept]
     scores = ((times - shopper.last_event_us) / _DAY_US).astype(np.float32)
     return RankedList(rows, scores, np.full(rows.size, np.nan, np.float32), _filled(rows, Source.RECENTLY_VIEWED))
 
 
-def similar(model: OrderingModel, context_rows: Rows, count: int, excluded_rows: Rows = NO_ROWS) -> RankedList:
+def similar(model: OrderingModel, context_rows: Rows, count: int, allowed: Mask | None = None) -> RankedList:
     """Items nearest to the mean vector of `context_rows` (at least one), without those themselves, by dot product."""
     query = model.vectors[context_rows].mean(axis=0, keepdims=True, dtype=np.float32)
-    rows, scores = model.index.search(query, count, np.concatenate([context_rows, excluded_rows]))
+    rows, scores = model.index.search(query, count, mask_without(allowed, context_rows, model.item_count))
     found = rows[0] >= 0
     rows, scores = rows[0][found], scores[0][found]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.SIMILAR))
@@ -182,18 +175,12 @@ def buy_again(
     shopper: Shopper,
     interest: Interest,
     now_us: int,
-    excluded_rows: Rows = NO_ROWS,
+    allowed: Mask | None = None,
 ) -> RankedList:
     """What the shopper has had before, in the ranker's order."""
-    rows = shopper.repeat_rows[_allowed(model, excluded_rows)[shopper.repeat_rows]]
+    rows = shopper.repeat_rows if allowed is None else shopper.repeat_rows[allowed[shopper.repeat_rows]]
     again = Candidates(rows, _filled(rows, Source.BUY_AGAIN))
     return rank(model, ranker, shopper, again, interest, model.item_to_item.ask(shopper), now_us)
-
-
-def _allowed(model: OrderingModel, excluded_rows: Rows) -> npt.NDArray[np.bool_]:
-    allowed = np.ones(len(model.items.vocabulary), dtype=bool)
-    allowed[excluded_rows] = False
-    return allowed
 
 
 def _filled(rows: Rows, source: Source) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,5 @@
-"""The ranker's evaluation: LightGBM's own text format, one thread (a server answers many requests side by side).
+"""The ranker's evaluation: LightGBM's own text format, compiled, one thread (a server answers many requests side by
+side).
 
 There are two, since what a shopper has had before and what is new to them are told apart by different things: one for
 all items, one for lists without what the shopper had before.
@@ -15,12 +16,13 @@ from features import bundle as files
 from features import spec
 from features.bundle import Bundle, BundleError
 from features.encode import Floats
+from services.ranking.ordering.compiled_trees import CompiledTrees, compile_trees
 
 
 class Ranker:
     """A trained LambdaMART model over `spec.MATRIX_COLUMNS`."""
 
-    __slots__ = ("_booster",)
+    __slots__ = ("_booster", "_compiled", "_model_text")
 
     def __init__(self, model_text: str) -> None:
         """Load from LightGBM's text format.
@@ -32,6 +34,8 @@ class Ranker:
             self._booster = lightgbm.Booster(model_str=model_text)
         except lightgbm.basic.LightGBMError as error:
             raise ValueError(f"ranker: {error}") from error
+        self._model_text = model_text
+        self._compiled: CompiledTrees | None = None
         names = self._booster.feature_name()
         for position, (found, expected) in enumerate(zip(names, spec.MATRIX_COLUMNS, strict=False)):
             if found != expected:
@@ -44,12 +48,16 @@ class Ranker:
         """Load from a file."""
         return cls(path.read_text())
 
+    def compile(self, code: Path | None = None) -> CompiledTrees:
+        """Translate to machine code, about a second for a large model, unless `code` holds it (see `compile_trees`);
+        otherwise the first call of `score` does."""
+        if self._compiled is None:
+            self._compiled = compile_trees(self._model_text, code)
+        return self._compiled
+
     def score(self, matrix: Floats) -> Floats:
         """Raw ranking scores, float32 [n], for float32 [n, F]; only their order has a meaning."""
-        if not matrix.shape[0]:
-            return np.empty(0, dtype=np.float32)
-        scores = self._booster.predict(matrix, num_threads=1, raw_score=True, validate_features=False)
-        return np.asarray(scores, dtype=np.float32)
+        return self.compile()(matrix).astype(np.float32)
 
     def contributions(self, matrix: Floats) -> npt.NDArray[np.float64]:
         """What each feature adds to each raw score, float64 [n, F + 1], for float32 [n, F]; the last column is the

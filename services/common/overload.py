@@ -1,0 +1,134 @@
+"""Turns calls away before queues grow, so that those let in are answered in time.
+
+Choices:
+- A call is refused at once, with RESOURCE_EXHAUSTED and the advice when to come back (AIP-194), when as many as one
+  core can answer in good time are being computed, wait for it, or are on their way. One that has long been waiting for
+  a back end does not count: a stalled Triton is no overload.
+- Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, and before
+  each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
+  gRPC for seconds, refused ones too.
+- Health and reflection are never refused.
+
+Knows nothing of what is computed.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+from grpc_status import rpc_status
+from prometheus_client import CollectorRegistry, Counter
+
+from services.common.errors import Overloaded, status_of
+
+IN_FLIGHT_MAX = 256
+"""Calls at a time at most, those that wait for a back end included."""
+
+_OURS = "/aisle."
+_ON_ITS_WAY_SECONDS = 0.02
+"""A call that has not come to its computation by then is waiting for a back end."""
+_QUIET_ROUNDS = 4
+"""Rounds of the event loop without a new call after which none is waiting: gRPC needs two to hand one over."""
+
+
+class Turns(Protocol):
+    """Who may compute."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Around a computation that holds the event loop for long."""
+
+
+class _NoTurns:
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
+NO_TURNS: Turns = _NoTurns()
+"""Everybody at once: where no server needs to stay able to answer."""
+
+
+class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
+    """Lets calls in or turns them away, and says whose turn it is to compute. For one event loop."""
+
+    def __init__(self, queue_max: int, registry: CollectorRegistry) -> None:
+        """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way; counts the others in
+        `aisle_refused_requests_total`."""
+        self._queue_max = queue_max
+        self._refused = Counter("aisle_refused_requests_total", "Calls turned away: overload.", registry=registry)
+        self._arrived = 0
+        self._in_flight = 0
+        self._waiting = 0
+        self._on_its_way_since: dict[asyncio.Task[Any] | None, float] = {}
+        self._computing = asyncio.Lock()
+        status = rpc_status.to_status(status_of(Overloaded()))
+        self._refusal = (status.code, status.details, status.trailing_metadata)
+        self._refuse = grpc.unary_unary_rpc_method_handler(self._refusing)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of a call, or replaces it by a refusal that does not even read the request."""
+        if not handler_call_details.method.startswith(_OURS):
+            return await continuation(handler_call_details)
+        self._arrived += 1
+        if self._is_full():
+            return self._refuse
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            self._counted(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until no other call computes and none waits to be let in or turned away."""
+        call = asyncio.current_task()
+        is_a_call = self._on_its_way_since.pop(call, None) is not None
+        self._waiting += 1
+        try:
+            async with self._computing:
+                if self._in_flight > 1:
+                    await self._let_others_in()
+                yield
+        finally:
+            self._waiting -= 1
+            if is_a_call:
+                self._on_its_way_since[call] = time.monotonic()
+
+    async def _let_others_in(self) -> None:
+        quiet = 0
+        while quiet < _QUIET_ROUNDS:
+            before = self._arrived
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self._arrived == before else 0
+
+    def _is_full(self) -> bool:
+        since = time.monotonic() - _ON_ITS_WAY_SECONDS
+        on_their_way = sum(started > since for started in self._on_its_way_since.values())
+        return self._waiting + on_their_way >= self._queue_max or self._in_flight >= IN_FLIGHT_MAX
+
+    def _counted(self, behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            if self._is_full():  # others came in while this one was being read
+                return await self._refusing(request, context)
+            call = asyncio.current_task()
+            self._in_flight += 1
+            self._on_its_way_since[call] = time.monotonic()
+            try:
+                return await behavior(request, context)
+            finally:
+                self._in_flight -= 1
+                self._on_its_way_since.pop(call, None)
+
+        return answer
+
+    async def _refusing(self, _request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        self._refused.inc()
+        return await context.abort(*self._refusal)

@@ -1,0 +1,144 @@
+"""How another release takes the place of the one that serves, while it serves.
+
+Choices:
+- A release is loaded in a thread, its ranker's code made by a child process (compiling), waits until what is behind it
+  is ready for it, and is warmed up; the switch itself is one assignment. A request keeps the pipeline that it began
+  with, so no reply mixes two.
+- It waits as long as the switch would take something away: Triton without the new towers, a retrieval service without
+  the new index. What the old release lacks just as well is an outage, which is not waited for.
+- Whatever goes wrong before the switch leaves the old release in place.
+
+Knows nothing of how a pipeline is put together.
+"""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from features.bundle import RANKER, open_bundle
+from services.common.pointer import Pointer
+from services.common.towers import VECTOR_WIDTH
+from services.ranking.answers import House
+from services.ranking.compiling import compile_aside
+from services.ranking.pipeline import Pipeline
+from services.ranking.release import Release, load_release
+from services.ranking.retriever import RetrieverUnavailable
+from services.ranking.warming import warm_up
+
+logger = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 0.2
+"""How often it is asked whether what is behind a release is ready."""
+_ANSWER_SECONDS = 1.0
+"""How long the answer to that may take."""
+_OUTAGE_SECONDS = 5.0
+"""What both releases lack for so long is an outage and not a blink."""
+_LAST_REQUESTS_SECONDS = 1.0
+"""Longer than requests on the old release should take; then its memory is given back."""
+
+
+class Serving:
+    """The pipeline that serves now."""
+
+    def __init__(
+        self,
+        bare: Pipeline,
+        assemble: Callable[[Release], Pipeline],
+        guard: Callable[[Pipeline], Pipeline],
+        house: House,
+        pointer: Pointer,
+    ) -> None:
+        """Serve one pipeline until another takes its place.
+
+        Args:
+            bare: The first.
+            assemble: Makes one over another release.
+            guard: Puts it behind the breakers that all of them share. What a release asks before it serves goes past
+                them: that its towers are not there yet is no outage.
+            house: What lists are like where a request does not say.
+            pointer: A switch that is not done when this moves on is given up.
+        """
+        self._bare = bare
+        self._pipeline = guard(bare)
+        self._guard = guard
+        self._assemble = assemble
+        self._house = house
+        self._pointer = pointer
+
+    def __call__(self) -> Pipeline:
+        """Taken once per request."""
+        return self._pipeline
+
+    async def switch_to(self, root: Path) -> None:
+        """Serve the bundle in a directory, or go on as before if the pointer moves before that is possible.
+
+        Raises:
+            BundleError: the bundle is damaged or does not fit this code.
+            Exception: what it met when it was warmed up.
+        """
+        if root.name == self._pipeline.release.version:
+            return
+        started = time.monotonic()
+        pipeline = self._assemble(await _loaded(root))
+        if not await self._back_ends_ready(pipeline):
+            return
+        await warm_up(pipeline, self._house)
+        versions = {"from": self._pipeline.release.version, "to": pipeline.release.version}
+        self._bare, self._pipeline = pipeline, self._guard(pipeline)
+        logger.info("switched", extra={**versions, "seconds": round(time.monotonic() - started, 2)})
+        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
+        await asyncio.to_thread(give_back_memory)
+
+    async def _back_ends_ready(self, pipeline: Pipeline) -> bool:
+        """Wait until the switch takes nothing away; False if the pointer moved first."""
+        outage_since, said = None, False
+        while not self._pointer.has_moved():
+            lacks = await _lacks(pipeline)
+            if not lacks:
+                return True
+            if not lacks <= await _lacks(self._bare):
+                outage_since = None
+            elif outage_since is None:
+                outage_since = time.monotonic()
+            elif time.monotonic() - outage_since > _OUTAGE_SECONDS:
+                return True
+            if not said:
+                logger.info("waiting", extra={"version": pipeline.release.version, "lacks": sorted(lacks)})
+                said = True
+            await asyncio.sleep(_PROBE_SECONDS)
+        return False
+
+
+async def _loaded(root: Path) -> Release:
+    await asyncio.to_thread(open_bundle, root)  # before anything of it is compiled
+    with tempfile.TemporaryDirectory(prefix="aisle-") as folder:
+        code = Path(folder) / "ranker.o"
+        await compile_aside(root / RANKER, code)
+        return await asyncio.to_thread(load_release, root, code)
+
+
+async def _lacks(pipeline: Pipeline) -> set[str]:
+    """What is not ready for this pipeline's release."""
+    lacks = set()
+    if not await pipeline.scorer.ready(timeout_seconds=_ANSWER_SECONDS):
+        lacks.add("towers")
+    allowed = np.zeros(pipeline.release.model.item_count, dtype=np.bool_)
+    allowed[:1] = True
+    try:
+        await pipeline.retriever.nearest(np.ones((1, VECTOR_WIDTH), np.float32), 1, allowed, _ANSWER_SECONDS)
+    except RetrieverUnavailable:
+        lacks.add("index")
+    return lacks
+
+
+def give_back_memory() -> None:
+    """Return what freed objects held to the system; glibc keeps it otherwise, more at every swap."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,32 @@
+"""The child process that makes the ranker's machine code."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features import spec
+from services.ranking.compiling import CompilingError, compile_aside
+from services.ranking.ordering import Ranker
+from tests.tiny_shop import tiny_shop
+
+
+async def test_the_childs_code_gives_the_models_scores(tmp_path: Path) -> None:
+    text = tiny_shop(seed=1).ranker_text
+    model, code = tmp_path / "ranker.txt", tmp_path / "ranker.o"
+    model.write_text(text)
+    await compile_aside(model, code)
+    made = code.read_bytes()
+    ranker = Ranker(text)
+    ranker.compile(code)
+    assert code.read_bytes() == made
+    matrix = np.random.default_rng(0).standard_normal((50, len(spec.MATRIX_COLUMNS))).astype(np.float32)
+    np.testing.assert_allclose(ranker.score(matrix), Ranker(text).score(matrix), atol=1e-6)
+    code.unlink()  # it is in memory by now
+    np.testing.assert_allclose(ranker.score(matrix), Ranker(text).score(matrix), atol=1e-6)
+
+
+async def test_what_is_no_model_is_an_error_with_the_childs_last_words(tmp_path: Path) -> None:
+    model = tmp_path / "ranker.txt"
+    with pytest.raises(CompilingError, match=r"ranker\.txt: status 1: (.|\n)*FileNotFoundError"):
+        await compile_aside(model, tmp_path / "ranker.o")
