@@ -131,11 +131,12 @@ class ManagedProcess:
         """Stops it."""
         self.stop()
 
+    def log(self) -> str:
+        """What it has written so far; nothing where it shares our output."""
+        return "" if self.log_path is None else self.log_path.read_text(errors="replace")
+
     def _log_tail(self, lines: int = 20) -> str:
-        if self.log_path is None:
-            return ""
-        text = self.log_path.read_text(errors="replace").strip()
-        return "".join(f"\n  {line}" for line in text.splitlines()[-lines:])
+        return "".join(f"\n  {line}" for line in self.log().strip().splitlines()[-lines:])
 
 
 def _opened(log_path: Path | None) -> AbstractContextManager[IO[bytes] | None]:

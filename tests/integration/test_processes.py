@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> 
 
 
 def says_up(process: ManagedProcess) -> Callable[[], bool]:
-    return lambda: "up" in process.log_path.read_text()
+    return lambda: "up" in process.log()
 
 
 def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_service_ends_in_order_on_sigterm(tmp_path: Path) -> None:
     with ManagedProcess("service", command, log_path=tmp_path / "service.log", environment=environment) as process:
         process.wait_ready(healthy, 20)
         assert process.stop() == 0
-    log = process.log_path.read_text()
+    log = process.log()
     assert f'"address": "127.0.0.1:{port}"' in log
     assert log.endswith("left in order\n")
 

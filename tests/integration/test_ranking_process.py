@@ -80,7 +80,7 @@ def test_it_serves_with_nothing_behind_it_and_says_so(process: ManagedProcess, a
         messages.DEGRADATION_USER_FEATURES_FALLBACK,
         messages.DEGRADATION_POPULARITY_ONLY,
     ]
-    assert '"message": "serving degraded"' in process.log_path.read_text()
+    assert '"message": "serving degraded"' in process.log()
 
 
 def test_it_runs_without_torch_in_less_memory_than_is_allowed(process: ManagedProcess) -> None:
@@ -93,7 +93,7 @@ def test_it_runs_without_torch_in_less_memory_than_is_allowed(process: ManagedPr
 def test_it_leaves_in_order_when_told_to(process: ManagedProcess) -> None:
     """The last one of those that share the process."""
     assert process.stop() == 0
-    assert '"message": "stopping"' in process.log_path.read_text()
+    assert '"message": "stopping"' in process.log()
 
 
 def test_a_bundle_with_one_flipped_byte_is_refused_by_the_files_name(tmp_path: Path) -> None:

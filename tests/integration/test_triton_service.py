@@ -43,7 +43,7 @@ def run_service(bundles: Path, *arguments: str) -> ManagedProcess:
 
 
 def is_serving(service: ManagedProcess) -> bool:
-    return "serving at 127.0.0.1:" in service.log_path.read_text()
+    return "serving at 127.0.0.1:" in service.log()
 
 
 def test_the_service_serves_the_promoted_bundle_until_it_is_told_to_stop(bundles: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_service_ends_with_an_error_when_its_server_does(bundles: Path) -> N
         server.kill()
         wait_until(lambda: service.exit_status is not None)
         assert service.exit_status == 1
-        assert "the server ended with status -9" in service.log_path.read_text()
+        assert "the server ended with status -9" in service.log()
 
 
 def test_the_service_refuses_a_bundle_with_one_flipped_byte_and_names_the_file(bundles: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_service_refuses_a_bundle_with_one_flipped_byte_and_names_the_file(b
     with run_service(bundles) as service:
         wait_until(lambda: service.exit_status is not None)
         assert service.exit_status == 1
-        assert f"{model}: sha256 differs" in service.log_path.read_text()
+        assert f"{model}: sha256 differs" in service.log()
 
 
 def test_the_gpu_targets_repository_is_built_without_a_server(bundles: Path) -> None:
@@ -88,4 +88,4 @@ def test_a_fault_ends_the_command_with_one_line_that_says_what_it_is(tmp_path: P
         wait_until(lambda: command.exit_status is not None)
         assert command.exit_status == 1
     expected = f"python -m services.triton: {tmp_path}/serving: no bundle has been promoted yet\n"
-    assert command.log_path.read_text() == expected
+    assert command.log() == expected
