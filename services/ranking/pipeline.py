@@ -91,12 +91,12 @@ class Pipeline:
         async with asyncio.TaskGroup() as group:
             asked = group.create_task(self._interest(shopper, trace))
             await asyncio.sleep(0)  # the question leaves; while Triton works:
-            with trace.stage("candidates"):
+            async with self.computing(trace, "candidates"):
                 together = model.item_to_item.ask(shopper)
                 proposals = propose(model, shopper, together, limits, allowed)
         interest = asked.result()
         near_rows = await self._near(shopper, interest, allowed, trace)
-        async with self._turn(trace):
+        async with self.computing(trace, "ranking"):
             candidates = gather(proposals, near_rows, limits)
             return rank(model, self.release.rankers.all_items, shopper, candidates, interest, together, now_us)
 
@@ -107,7 +107,7 @@ class Pipeline:
         model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
         allowed = selection.without(context_rows).mask_for(shopper, now_us, model.item_count)
         interest = await self._interest(shopper, trace)
-        async with self._turn(trace):
+        async with self.computing(trace, "ranking"):
             return buy_again(model, self.release.rankers.all_items, shopper, interest, now_us, allowed)
 
     async def recently_viewed(
@@ -125,7 +125,7 @@ class Pipeline:
         now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
         model = self.release.model
-        async with self._turn(trace):
+        async with self.computing(trace, "ranking"):
             together = model.item_to_item.ask(shopper)
             chosen = requested(rows[selection.mask_for(shopper, now_us, model.item_count)[rows]])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
@@ -138,7 +138,7 @@ class Pipeline:
         interest = await self._interest(shopper, trace)
         near_rows = await self._near(shopper, interest, allowed, trace)
         rows = near_rows if near_rows.size else popular(model, count, allowed).rows
-        async with self._turn(trace):
+        async with self.computing(trace, "ranking"):
             together = model.item_to_item.ask(shopper)
             chosen = requested(rows[:count])
             return rank(model, self.release.rankers.all_items, shopper, chosen, interest, together, now_us)
@@ -147,7 +147,7 @@ class Pipeline:
         """Why the ranker scores these rows as it does for the shopper."""
         shopper = await self.shopper(user_id, trace)
         interest = await self._interest(shopper, trace)
-        with trace.stage("explanation"):
+        async with self.computing(trace, "explanation"):
             release = self.release
             return explain(release.model, release.rankers.all_items, shopper, interest, rows, self.clock.now_us())
 
@@ -183,12 +183,13 @@ class Pipeline:
         return selection.mask_for(await self.shopper(user_id, trace), self.clock.now_us(), item_count)
 
     @asynccontextmanager
-    async def _turn(self, trace: Trace) -> AsyncIterator[None]:
-        """Around what holds the event loop for milliseconds."""
+    async def computing(self, trace: Trace, stage: str) -> AsyncIterator[None]:
+        """Around what holds the event loop for long: one call at a time, once all that wait for admission have been
+        heard."""
         queued = time.perf_counter()
         async with self.turns.turn():
             trace.add("queue", time.perf_counter() - queued)
-            with trace.stage("ranking"):
+            with trace.stage(stage):
                 yield
 
     async def shopper(self, user_id: str, trace: Trace) -> Shopper:

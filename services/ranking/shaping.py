@@ -28,6 +28,6 @@ async def shaped(pipeline: Pipeline, request: Request, ranked: RankedList, taste
         return ranked
     model = pipeline.release.model
     history_rows = (await pipeline.shopper(shopper_id(request), trace)).history_rows
-    with trace.stage("shaping"):
+    async with pipeline.computing(trace, "shaping"):
         ranked = price_reranked(ranked, model.facets.price, price)
         return diversified(ranked, model.vectors, model.items.leaf, diversity, history_rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.acceptance.rows import Ledger, Row
 
-AREAS = ("chain", "quality")
+AREAS = ("chain", "quality", "ranking")
 _VERDICTS = {True: "met", False: "NOT MET", None: "-"}
 
 
