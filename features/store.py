@@ -5,8 +5,9 @@ Choices, measured with Feast 0.67 and Valkey 9.1 on two cores:
   against 1.7 + 2.4 s for `write_to_online_store` and 7.4 + 2.5 s for `materialize`; no value passes through pandas.
 - Materialising overwrites: otherwise a second run at the same instant, or going back to an older bundle, is dropped in
   silence. Pushing keeps Feast's rule: a row that is not newer than the stored one is dropped.
-- A shopper is read with the provider's `online_read_async`, both views at once: p50 .3 ms, against .54 ms for
-  `get_online_features_async` with `to_dict`. The views are looked up when the reader is made, never in a request.
+- A shopper is read from both views in one HMGET, by the Redis store's own keys and decoding, with the views looked up
+  when the reader is made: half the CPU of two `online_read_async`, which themselves take half the time of
+  `get_online_features_async` with `to_dict`. Feast is pinned for it, and tests hold it to what Feast's own calls wrote.
 - Each read has a deadline of its own, whatever redis-py's timeouts are.
 
 This module does not know how a value is computed (transforms) nor what it is used for (encode).
@@ -23,7 +24,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
-from feast import FeatureStore, FeatureView
+from feast import FeatureStore
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList, Value
 from google.protobuf.message import DecodeError
@@ -175,10 +176,11 @@ class UserReader:
             store: From `open_store`.
             timeout_s: Longest wait for one shopper's row, seconds.
         """
-        self._store = store
+        self._config = store.config
+        self._online: Any = store.provider.online_store
         self._timeout_s = timeout_s
-        self._live = store.get_feature_view(view_name("user_live"))
-        self._batch = store.get_feature_view(view_name("user_batch"))
+        self._views = [_ViewFields.of(store, view_name(name)) for name in ("user_live", "user_batch")]
+        self._fields = [field for view in self._views for field in view.fields]
 
     async def read(self, user_id: str) -> Mapping[str, object] | None:
         """The shopper's live row if there is one, else the materialised one, else None; never a mix of the two.
@@ -190,26 +192,49 @@ class UserReader:
         Raises:
             StoreUnavailable: if the online store does not answer within the time, or answers with what is no row.
         """
+        [key] = self._online._generate_redis_keys_for_entities(self._config, [_key("user", user_id)])
         try:
             async with asyncio.timeout(self._timeout_s):
-                live, batch = await asyncio.gather(self._row(self._live, user_id), self._row(self._batch, user_id))
+                client = await self._online._get_client_async(self._config.online_store)
+                values = await client.hmget(key, self._fields)
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {self._timeout_s} s") from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(str(error)) from error
-        return live or batch
+        if not isinstance(values, list) or len(values) != len(self._fields):
+            raise StoreUnavailable(f"unreadable answer: {values!r:.100}")
+        for view in self._views:
+            here, values = values[: len(view.fields)], values[len(view.fields) :]
+            if row := self._row(view, here):
+                return row
+        return None
 
-    async def _row(self, view: FeatureView, user_id: str) -> dict[str, object] | None:
-        read = self._store.provider.online_read_async
+    def _row(self, view: "_ViewFields", values: Sequence[bytes | None]) -> dict[str, object] | None:
+        if not any(values):
+            return None
         try:
-            ((stamp, values),) = await read(self._store.config, view, [_key("user", user_id)])
+            stamp, found = self._online._get_features_for_entity(values, view.name, view.features)
         except (DecodeError, KeyError, TypeError) as error:  # what Feast raises when others wrote under its keys
             raise StoreUnavailable(f"unreadable answer: {error!r}") from error
-        row = _decode(spec.USER_FEATURES, values)
+        row = _decode(spec.USER_FEATURES, found)
         if row is None:
             return None
         _check_parallel(row)
         return row | {"event_timestamp": stamp}
+
+
+@dataclass(frozen=True, slots=True)
+class _ViewFields:
+    """Where a view's values lie in the hash that the Redis store keeps of an entity."""
+
+    name: str
+    features: list[str]
+    fields: list[bytes | str]
+
+    @classmethod
+    def of(cls, store: FeatureStore, name: str) -> "_ViewFields":
+        online: Any = store.provider.online_store
+        return cls(name, *online._generate_hset_keys_for_features(store.get_feature_view(name)))
 
 
 def _check_parallel(row: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -25,6 +26,7 @@ from services.common.security import guards
 from services.common.settings import ServiceSettings
 from services.common.telemetry import CallMetrics, configure_logging, start_exporter
 from services.common.tls import server_credentials
+from services.common.tracing import tracing
 from services.common.workers import worker_number
 
 logger = logging.getLogger(__name__)
@@ -80,29 +82,31 @@ async def running_server(
 
     Raises:
         RuntimeError: the address is taken.
-        SettingsError: a file for TLS or keys cannot be used.
+        SettingsError: a file for TLS or keys cannot be used, or traces are asked for without the extra.
     """
     metrics = CallMetrics(registry or CollectorRegistry())
     # The first is the outermost: metrics see the status that the error interceptor chose for what those inside refuse.
-    interceptors = [metrics, ErrorInterceptor(), *guards(settings)]
+    outer: list[Any] = [metrics]
     if admission is not None:
-        interceptors.insert(0, admission)  # a refusal must cost as little as can be
+        outer.insert(0, admission)  # a refusal must cost as little as can be
     credentials = server_credentials(settings)
-    server = grpc.aio.server(interceptors=interceptors, options=_options(settings, reuse_port))
-    health_servicer = HealthServicer()
-    names = tuple(register(server))
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    if settings.reflection:
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = f"{settings.host}:{port}"
-    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    running = RunningServer(f"{settings.host}:{bound}", bound, health_servicer, names)
-    await running.set_serving(True)
-    await server.start()
-    try:
-        yield running
-    finally:
-        await _shut_down(server, health_servicer, metrics, settings)
+    async with tracing(settings) as spans:
+        interceptors = [*outer, *spans, ErrorInterceptor(), *guards(settings)]
+        server = grpc.aio.server(interceptors=interceptors, options=_options(settings, reuse_port))
+        health_servicer = HealthServicer()
+        names = tuple(register(server))
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        if settings.reflection:
+            reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        address = f"{settings.host}:{port}"
+        bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        running = RunningServer(f"{settings.host}:{bound}", bound, health_servicer, names)
+        await running.set_serving(True)
+        await server.start()
+        try:
+            yield running
+        finally:
+            await _shut_down(server, health_servicer, metrics, settings)
 
 
 async def serve(

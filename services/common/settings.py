@@ -79,6 +79,9 @@ class ServiceSettings(BaseSettings):
     """After how long a client must connect anew, so that it finds new servers. Seconds."""
     metrics_port: Port | None = None
     """Port of the Prometheus exporter; none by default."""
+    traces: Literal["none", "otlp"] = "none"
+    """Where traces go: nowhere, or where OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT and the others)
+    say. Needs the extra `tracing`."""
 
     @classmethod
     def read(cls) -> Self:

@@ -113,7 +113,7 @@ class CallMetrics(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # gener
                     code = "OK"
                     return response
                 except Exception:
-                    code = _code_name(context)
+                    code = code_name(context)
                     raise
                 finally:
                     self._seconds.labels(method).observe(time.perf_counter() - started)
@@ -135,7 +135,7 @@ class CallMetrics(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # gener
                 self._idle.set()
 
 
-def _code_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+def code_name(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """The status that `context.abort` was given; grpc.aio hands it back as an enum or as its number."""
     code = context.code()
     names = {status.value[0]: status.name for status in grpc.StatusCode}

@@ -18,7 +18,7 @@ from services.ranking.promoting import name_promotions, promote
 from services.ranking.replies import add_explanations, rank_response, recommend_response
 from services.ranking.selecting import Selected, known_rows, select, shopper_id
 from services.ranking.shaping import Taste, shaped
-from services.ranking.trace import Trace
+from services.ranking.trace import Trace, tally
 
 NewId = Callable[[], str]
 """Makes recommendation ids."""
@@ -65,7 +65,10 @@ async def recommend(
             if request.promotions or request.exploration_weight:
                 there = np.concatenate([context_rows, taken_rows])
                 ranked = await promote(pipeline, request, recommendation_id, ranked, there, count, trace)
+            tally(trace.candidates, ranked.sources)
         page, token = ranked.head(count), page_token(model, request, recommendation_id, ranked.tail(count))
+        trace.recommendation_id = recommendation_id
+        tally(trace.shown, page.sources)
         missing += [item_id for item_id in selected.missing_ids if item_id not in missing]
         reply = recommend_response(pipeline.release, page, missing, recommendation_id, trace)
         reply.next_page_token = token
@@ -92,7 +95,10 @@ async def rank(
             selection = select(model.facets, model.items.vocabulary, request.filter).selection
         ranked = await pipeline.rank(shopper_id(request), rows, trace, selection)
         ranked = await shaped(pipeline, request, ranked, taste, trace)
-        reply = rank_response(pipeline.release, ranked, missing, new_id(), trace)
+        trace.recommendation_id = new_id()
+        for counts in (trace.candidates, trace.shown):
+            tally(counts, ranked.sources)
+        reply = rank_response(pipeline.release, ranked, missing, trace.recommendation_id, trace)
         reply.missing_ids.extend(item_id for item_id in missing_context if item_id not in missing)
         if request.explain:
             known = reply.results[: ranked.rows.size]

@@ -16,8 +16,8 @@ from services.common.server import Register
 from services.common.validation import check
 from services.ranking.answers import House, for_one_shopper, rank, recommend
 from services.ranking.batches import parts_of
+from services.ranking.calls import BATCH_RECOMMEND, RANK, RECOMMEND, Observer, observed
 from services.ranking.experiments import check_overrides
-from services.ranking.metrics import RankingMetrics
 from services.ranking.ordering import NO_ROWS
 from services.ranking.pages import continued
 from services.ranking.pipeline import Pipeline
@@ -37,7 +37,7 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
     def __init__(
         self,
         serving: Callable[[], Pipeline],
-        metrics: RankingMetrics,
+        observer: Observer,
         house: House,
         new_id: Callable[[], str] | None = None,
     ) -> None:
@@ -45,13 +45,13 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
 
         Args:
             serving: The pipeline over the release that serves now; taken once per request.
-            metrics: Where they are counted.
+            observer: Is told of each.
             house: What lists are like where a request does not say.
             new_id: Makes recommendation ids.
         """
         self._house = house
         self._serving = serving
-        self._metrics = metrics
+        self._observer = observer
         self._new_id = new_id or (lambda: uuid.uuid4().hex)
 
     async def Recommend(  # noqa: N802 - the rpc's name
@@ -70,9 +70,9 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         self._check(pipeline, request, "")
         if request.validate_only:
             return messages.RecommendResponse(bundle_version=pipeline.release.version)
-        trace = Trace(_deadline(context))
-        reply, _ = await recommend(pipeline, request, self._house, trace, self._new_id)
-        self._metrics.count(trace)
+        with observed(self._observer, RECOMMEND) as call:
+            trace = call.begin(request, Trace(_deadline(context), pipeline.release.version))
+            reply, _ = await recommend(pipeline, request, self._house, trace, self._new_id)
         return reply
 
     async def Rank(  # noqa: N802 - the rpc's name
@@ -93,10 +93,9 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
         check_overrides(self._house.experiments, request.experiment_overrides)
         if request.validate_only:
             return messages.RankResponse(bundle_version=pipeline.release.version)
-        trace = Trace(_deadline(context))
-        reply = await rank(pipeline, request, self._house, trace, self._new_id)
-        self._metrics.count(trace)
-        return reply
+        with observed(self._observer, RANK) as call:
+            trace = call.begin(request, Trace(_deadline(context), pipeline.release.version))
+            return await rank(pipeline, request, self._house, trace, self._new_id)
 
     async def BatchRecommend(  # noqa: N802 - the rpc's name
         self,
@@ -119,12 +118,12 @@ class RecommendationServicer(stubs.RecommendationServiceServicer):
             return messages.BatchRecommendResponse(responses=[empty] * len(parts))
         pipeline, deadline = for_one_shopper(serving, request.visitor_id), _deadline(context)
         taken, replies = NO_ROWS, []
-        for part in parts:
-            trace = Trace(deadline)
-            reply, rows = await recommend(pipeline, part, self._house, trace, self._new_id, taken)
-            self._metrics.count(trace)
-            replies.append(reply)
-            taken = np.concatenate([taken, rows])
+        with observed(self._observer, BATCH_RECOMMEND) as call:
+            for part in parts:
+                trace = call.begin(part, Trace(deadline, version))
+                reply, rows = await recommend(pipeline, part, self._house, trace, self._new_id, taken)
+                replies.append(reply)
+                taken = np.concatenate([taken, rows])
         return messages.BatchRecommendResponse(responses=replies)
 
     def _check(self, pipeline: Pipeline, request: messages.RecommendRequest, prefix: str) -> None:

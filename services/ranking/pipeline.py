@@ -188,14 +188,14 @@ class Pipeline:
         heard."""
         queued = time.perf_counter()
         async with self.turns.turn():
-            trace.add("queue", time.perf_counter() - queued)
+            trace.add("queue", queued)
             with trace.stage(stage):
                 yield
 
     async def shopper(self, user_id: str, trace: Trace) -> Shopper:
         """The shopper's row; an unknown one where there is none or the store does not answer."""
-        row = None
-        if self.clock.now_us() - to_us(self.release.as_of) > self.stale_after_us:
+        row, now_us = None, self.clock.now_us()
+        if now_us - to_us(self.release.as_of) > self.stale_after_us:
             trace.degradations.add(Degradation.STALE_FEATURES)
         if user_id:
             with trace.stage("features"):
@@ -204,6 +204,8 @@ class Pipeline:
                         row = await self.users.read(user_id)
                 except (StoreUnavailable, TimeoutError):
                     trace.degradations.add(Degradation.USER_FEATURES_FALLBACK)
+        if row is not None and "event_timestamp" in row:
+            trace.user_features_age_seconds = (now_us - to_us(row["event_timestamp"])) / 1e6
         return in_session(resolve(row, self.release.model.items), self.session_rows, self.clock.now_us())
 
     async def _interest(self, shopper: Shopper, trace: Trace) -> Interest:

@@ -17,9 +17,10 @@ from services.common.pointer import Pointer, following
 from services.common.tls import client_credentials
 from services.ranking.answers import House
 from services.ranking.app import RecommendationServicer
+from services.ranking.calls import Observers
 from services.ranking.experiments import load_experiments
 from services.ranking.guarded import GuardedRetriever, GuardedScorer, GuardedUsers
-from services.ranking.metrics import RankingMetrics
+from services.ranking.metrics import RankingMetrics, ServingCollector
 from services.ranking.ordering import Diversity, PriceRerank
 from services.ranking.pipeline import Pipeline, Users
 from services.ranking.release import Release
@@ -28,8 +29,10 @@ from services.ranking.scorer import Scorer, TritonScorer
 from services.ranking.settings import RankingSettings
 from services.ranking.shadow import ShadowedServicer, shadowing
 from services.ranking.shaping import Taste
+from services.ranking.slow import SlowRequests
 from services.ranking.swap import Serving
 from services.ranking.trace import Budgets
+from services.ranking.traces import TracedCalls
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +82,9 @@ async def assembled(
             retriever=guarded_retriever if remote else pipeline.retriever,
         )
 
-    pointer, metrics = Pointer(settings.bundles), RankingMetrics(registry)
+    pointer, observers = Pointer(settings.bundles), _observers(settings, registry)
     serving = Serving(over(release), over, guarded, house, pointer)
+    registry.register(ServingCollector(serving))
     del release  # or it would stay when another one serves
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
@@ -89,14 +93,21 @@ async def assembled(
             shadowing(settings, over, house, registry) as shadow,
         ):
             if shadow is None:
-                yield RecommendationServicer(serving, metrics, house)
+                yield RecommendationServicer(serving, observers, house)
             else:
-                yield ShadowedServicer(serving, metrics, house, shadow)
+                yield ShadowedServicer(serving, observers, house, shadow)
     finally:
         await scorer.close()
         if remote is not None:
             await remote.close()
         await close_store(store)
+
+
+def _observers(settings: RankingSettings, registry: CollectorRegistry) -> Observers:
+    everywhere = (RankingMetrics(registry), TracedCalls())
+    if not settings.slow_request_ms:
+        return Observers(*everywhere)
+    return Observers(*everywhere, SlowRequests(settings.slow_request_ms / 1000.0))
 
 
 def _budgets(settings: RankingSettings) -> Budgets:

@@ -73,3 +73,6 @@ class RankingSettings(ServiceSettings):
     """A second bundle that answers some of the requests too; its lists are compared, never shown. None by default."""
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of requests that it answers, 0 to 1."""
+    slow_request_ms: Annotated[float, Field(ge=0)] = 250.0
+    """A call that takes longer is logged with what it spent its time on, one a second at most; 0: none is.
+    Milliseconds."""

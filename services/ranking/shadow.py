@@ -23,7 +23,7 @@ from features.bundle import BundleError
 from services.common.telemetry import LATENCY_BUCKETS
 from services.ranking.answers import House, recommend
 from services.ranking.app import RecommendationServicer
-from services.ranking.metrics import RankingMetrics
+from services.ranking.calls import Observer
 from services.ranking.pipeline import Pipeline
 from services.ranking.release import Release, load_release
 from services.ranking.retriever import LocalRetriever
@@ -111,9 +111,9 @@ class Shadow:
 class ShadowedServicer(RecommendationServicer):
     """Answers as `RecommendationServicer` does, and offers the shadow what it answered."""
 
-    def __init__(self, serving: Callable[[], Pipeline], metrics: RankingMetrics, house: House, shadow: Shadow) -> None:
+    def __init__(self, serving: Callable[[], Pipeline], observer: Observer, house: House, shadow: Shadow) -> None:
         """Serve what `serving` says."""
-        super().__init__(serving, metrics, house)
+        super().__init__(serving, observer, house)
         self._shadow = shadow
 
     async def Recommend(  # noqa: N802 - the rpc's name

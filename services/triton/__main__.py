@@ -7,6 +7,7 @@ container reads. Settings come from the environment.
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from services.triton.repository import Target, build_repository
 from services.triton.served import ServedTowers
 
 logger = logging.getLogger("services.triton")
+
+_NICENESS = 19
 
 
 class TritonSettings(ServiceSettings):
@@ -77,6 +80,7 @@ def serve(settings: TritonSettings) -> int:
     ports = TritonPorts(settings.triton_grpc_port, settings.triton_http_port, settings.triton_metrics_port)
     with start_triton(repository, models, settings.triton_work_dir, settings.triton_venv, ports=ports) as triton:
         logger.info("serving at %s, log in %s", triton.grpc_address, triton.log_path)
+        os.nice(_NICENESS)  # this process only, not the server: building models must not hold up those that answer
         towers = ServedTowers(ModelControl(triton.http_address), repository, bundle.version, settings.shadow_bundle)
         return asyncio.run(_until_over(triton, towers, settings))
 

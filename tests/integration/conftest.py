@@ -14,6 +14,8 @@ from services.ranking.scorer import TritonScorer
 from services.triton.embedded import EmbeddedTriton, start_triton
 from services.triton.repository import build_repository
 from tests.fakes import FakeScorer
+from tests.integration.known_service import serving
+from tests.integration.known_shop import release
 from tests.integration.tiny_service import RunningService, TinyShopOnDisk, running_service
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -72,4 +74,11 @@ def served_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShopOn
 async def ranking(served_shop: TinyShopOnDisk) -> AsyncIterator[RunningService]:
     """The ranking service over that shop, assembled as in its own process."""
     async with running_service(served_shop.settings(), served_shop.release) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def known() -> AsyncIterator[RunningService]:
+    """The ranking service over the known shop, with stand-ins behind it."""
+    async with serving(release()) as running:
         yield running

@@ -26,19 +26,42 @@ def a_row(lengths: dict[str, int]) -> dict[str, Value]:
     }
 
 
-def a_reader(row: dict[str, Value]) -> UserReader:
-    """A reader whose store answers every question with this row."""
+class OnlineStandIn:
+    """An online store that answers every question with one row, in the live view or in the other one."""
 
-    async def answer(*_: object) -> list[tuple[datetime, dict[str, Value]]]:
-        return [(datetime(2026, 1, 1, tzinfo=UTC), row)]
+    def __init__(self, row: dict[str, Value], view: str) -> None:
+        self.row, self.view = row, view
+        self.fields = [feature.name for feature in spec.USER_FEATURES]
 
-    provider = SimpleNamespace(online_read_async=answer)
-    store: Any = SimpleNamespace(get_feature_view=str, config=None, provider=provider)
+    def _generate_hset_keys_for_features(self, view: str) -> tuple[list[str], list[str]]:
+        return self.fields, [f"{view}:{field}" for field in self.fields]
+
+    def _generate_redis_keys_for_entities(self, _config: object, keys: list[object]) -> list[bytes]:
+        return [b"key" for _ in keys]
+
+    async def _get_client_async(self, _config: object) -> "OnlineStandIn":
+        return self
+
+    async def hmget(self, _key: bytes, fields: list[str]) -> list[Value | None]:
+        return [self.row[name] if self.view in view else None for view, name in (field.split(":") for field in fields)]
+
+    def _get_features_for_entity(
+        self, values: list[Value], _view: str, names: list[str]
+    ) -> tuple[datetime, dict[str, Value]]:
+        return datetime(2026, 1, 1, tzinfo=UTC), dict(zip(names, values, strict=True))
+
+
+def a_reader(row: dict[str, Value], view: str = "user_batch") -> UserReader:
+    """A reader whose store holds this row for everybody."""
+    provider = SimpleNamespace(online_store=OnlineStandIn(row, view))
+    config = SimpleNamespace(online_store=None)
+    store: Any = SimpleNamespace(get_feature_view=str, config=config, provider=provider)
     return UserReader(store)
 
 
-async def test_a_whole_row_is_read() -> None:
-    found = await a_reader(a_row({})).read("household-7")
+@pytest.mark.parametrize("view", ["user_live", "user_batch"])
+async def test_a_whole_row_is_read(view: str) -> None:
+    found = await a_reader(a_row({}), view).read("household-7")
     assert found is not None
     assert found["repeat_item_ids"] == ["OAT-MILK-0", "OAT-MILK-1"]
     assert found["event_count"] == 3
