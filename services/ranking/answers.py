@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
 
+from features.clock import Clock
 from features.vocab import Rows
 from services.common.limits import PAGE_SIZE_DEFAULT
 from services.ranking.experiments import Experiment, assigned
@@ -33,10 +34,10 @@ class House:
 
 
 def for_one_shopper(pipeline: Pipeline, visitor_id: str) -> Pipeline:
-    """The same pipeline for several questions about one shopper, known or as a visitor, whose row and interests are
-    asked for once."""
+    """The same pipeline for several questions about one shopper at one instant, known or as a visitor, whose row and
+    interests are asked for once."""
     users, scorer = UsersOnce(pipeline.users, visitor_id), ScorerOnce(pipeline.scorer)
-    return replace(pipeline, users=users, scorer=scorer)
+    return replace(pipeline, users=users, scorer=scorer, clock=Clock(pipeline.clock.now_us(), lambda: 0))
 
 
 async def recommend(

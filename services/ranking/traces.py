@@ -14,7 +14,7 @@ class TracedCalls:
     def observe(self, call: Call) -> None:
         """Describe the call and add a span for every time one of its lists was in a stage."""
         span = CURRENT.get()
-        if span is None:
+        if span is None or not call.parts:
             return
         placements = [messages.Placement.Name(part.request.placement) for part in call.parts]
         traces = [part.trace for part in call.parts]

@@ -9,6 +9,7 @@ from tests.acceptance.ranking_join import feature_join
 from tests.acceptance.ranking_overload import overload
 from tests.acceptance.ranking_security import refusals
 from tests.acceptance.ranking_speed import cost, latency
+from tests.acceptance.ranking_swaps import swaps
 from tests.acceptance.rows import Row
 
 LINES: Mapping[int, Callable[[], list[Row]]] = {
@@ -18,6 +19,7 @@ LINES: Mapping[int, Callable[[], list[Row]]] = {
     5: growth,
     6: faults,
     7: overload,
+    8: swaps,
     9: fuzz,
     10: refusals,
 }

@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import json
 import math
-import os
 import shutil
 import statistics
 import tempfile
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from unittest import mock
 
 import grpc
 import numpy as np
@@ -44,9 +42,6 @@ STRANGERS = 10
 PAGE = 20
 QUIET_SECONDS = 5.0
 SWAP_SECONDS = 120.0
-QUEUE_MAX = "32"
-"""More than by default: services, caller and the making of a release share the cores, and what is asked is whether a
-swap fails calls within the client's deadline, not from which burst on calls are turned away."""
 LONGEST_SECONDS = 1800.0
 LOAD_SHARE = 0.5
 CONNECTIONS = 4
@@ -78,7 +73,7 @@ def swaps() -> list[Row]:
         bundles = Path(folder) / "bundles"
         first, second = _two_bundles(serving_path(Path("bundles")), bundles)
         config = StackConfig(data=DATA, bundles=bundles, ranking_port=0, clock="as-of")
-        with mock.patch.dict(os.environ, AISLE_QUEUE_MAX=QUEUE_MAX), running_stack(config) as stack:
+        with running_stack(config) as stack:
             address, process = stack.addresses["ranking"], psutil.Process(stack.processes["ranking"].pid)
             capacity = asyncio.run(_capacity(address, requests))
             expected = _quiet_lists(address, requests)

@@ -3,7 +3,7 @@
 The towers and the online store are stand-ins in this process: the interest is the vector of the newest event.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,14 +44,19 @@ SUMMER: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def serving(shop: Release, house: House | None = None, ids: Sequence[str] = ()) -> AsyncIterator[RunningService]:
-    """The service on a real socket; its lists are called `ids` in turn, as long as there are any."""
+async def serving(
+    shop: Release,
+    house: House | None = None,
+    ids: Sequence[str] = (),
+    now_us: Callable[[], int] = lambda: NOW_US,
+) -> AsyncIterator[RunningService]:
+    """The service on a real socket; its lists are called `ids` in turn, if there are any."""
     pipeline = Pipeline(
         release=shop,
         users=FakeUsers({name: shopper(name) for name in HISTORIES}),
         scorer=FakeScorer(lambda vectors, *_: vectors[-1:], lambda _: np.zeros(VECTOR_WIDTH, np.float32)),
         retriever=LocalRetriever(shop.model.index),
-        clock=Clock(0, lambda: NOW_US),
+        clock=Clock(0, now_us),
         budgets=Budgets(),
         stale_after_us=1,
     )

@@ -39,6 +39,7 @@ from services.retrieval.index import build_index
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 NOW_US = to_us(AS_OF)
+DAY_US = 86_400_000_000
 SHELVES = {"dairy": "food", "bakery": "food", "cellar": "drink", "pantry": "home"}
 """Shelf to what it is a part of; six items each."""
 NAMES = [f"{shelf}-{place}" for shelf in SHELVES for place in range(6)]
@@ -198,4 +199,4 @@ def shopper(name: str) -> dict[str, Any]:
 
 def days_ago(days: float) -> int:
     """Microseconds since 1970."""
-    return NOW_US - round(days * 86_400_000_000)
+    return NOW_US - round(days * DAY_US)

@@ -4,6 +4,7 @@ Every field of a promotion is asked for and every field of an explanation has an
 it is.
 """
 
+import itertools
 from typing import Any
 
 import pytest
@@ -18,14 +19,18 @@ from tests.integration.known_service import (
     fields_of_type,
     names_of,
     pages_of,
+    serving,
 )
 from tests.integration.known_shop import (
     APPEAL,
+    DAY_US,
     DUE,
     DUE_AGAIN,
     NAMES,
+    NOW_US,
     SHOWN,
     by_appeal,
+    release,
 )
 from tests.integration.tiny_service import RunningService
 
@@ -113,6 +118,17 @@ async def test_an_explanation_names_what_the_ranker_looks_at_and_sums_to_the_sco
             assert found.evidence_item_ids == expected.evidence_item_ids
             assert score == pytest.approx(62.5 + sum(part.contribution for part in expected.contributions))
             assert dict(items[name].stage_scores) == pytest.approx({"ranker": score})
+
+
+async def test_time_does_not_pass_within_a_reply() -> None:
+    """Every look at the clock is twenty days later: cellar-2 is due soon, and must not become so in between."""
+    instants = itertools.count(NOW_US, 20 * DAY_US)
+    async with serving(release(), now_us=lambda: next(instants)) as service:
+        for _ in range(4):
+            reply = await service.recommended_for("regular", explain=True, page_size=5)
+            for item in reply.results:
+                total = sum(part.contribution for part in item.explanation.contributions)
+                assert item.explanation.baseline_score + total == pytest.approx(item.score)
 
 
 # Exploration
