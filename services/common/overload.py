@@ -3,8 +3,8 @@
 Choices:
 - A call is refused at once, with RESOURCE_EXHAUSTED and the advice when to come back (AIP-194), when as many as one
   core can answer in good time are being computed, wait for it, or are on their way. One that has long been waiting for
-  a back end does not count: a stalled Triton is no overload. Nor is a burst: a longer queue is let build up, unless
-  it has stood for a tenth of a second (CoDel's distinction, Nichols and Jacobson, "Controlling queue delay", 2012).
+  a back end does not count: a stalled Triton is no overload. While the process itself is busy for a moment (another
+  release is being loaded) the queue may be longer: better late than refused.
 - Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, and before
   each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
   gRPC for seconds, refused ones too.
@@ -15,8 +15,14 @@ Knows nothing of what is computed.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Protocol
 
 import grpc
@@ -29,11 +35,10 @@ from services.common.errors import Overloaded, status_of
 IN_FLIGHT_MAX = 256
 """Calls at a time at most, those that wait for a back end included."""
 
-BURST = 4
-"""The queue that a burst may build up, as a multiple of the one that may stand."""
+PATIENCE = 8
+"""How many times as long the queue may be while the process is busy with itself."""
 
 _OURS = "/aisle."
-_BURST_SECONDS = 0.1
 _ON_ITS_WAY_SECONDS = 0.02
 """A call that has not come to its computation by then is waiting for a back end."""
 _QUIET_ROUNDS = 4
@@ -46,9 +51,15 @@ class Turns(Protocol):
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Around a computation that holds the event loop for long."""
 
+    def patience(self) -> AbstractContextManager[None]:
+        """Around work of the process's own that makes all calls slower."""
+
 
 class _NoTurns:
     def turn(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    def patience(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 
@@ -60,14 +71,14 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
     """Lets calls in or turns them away, and says whose turn it is to compute. For one event loop."""
 
     def __init__(self, queue_max: int, registry: CollectorRegistry) -> None:
-        """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way, and `BURST` times as many
-        for a moment; counts the others in `aisle_refused_requests_total`."""
+        """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way; counts the others in
+        `aisle_refused_requests_total`."""
         self._queue_max = queue_max
         self._refused = Counter("aisle_refused_requests_total", "Calls turned away: overload.", registry=registry)
         self._arrived = 0
         self._in_flight = 0
         self._waiting = 0
-        self._empty_at = time.monotonic()
+        self._busy_with_itself = 0
         self._on_its_way_since: dict[asyncio.Task[Any] | None, float] = {}
         self._computing = asyncio.Lock()
         status = rpc_status.to_status(status_of(Overloaded()))
@@ -106,9 +117,18 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
         finally:
             self._waiting -= 1
             if self._waiting == 0:
-                self._empty_at = time.monotonic()
+                self._busy_with_itself = 0
             if is_a_call:
                 self._on_its_way_since[call] = time.monotonic()
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Let a longer queue build up meanwhile."""
+        self._busy_with_itself += 1
+        try:
+            yield
+        finally:
+            self._busy_with_itself -= 1
 
     async def _let_others_in(self) -> None:
         quiet = 0
@@ -118,11 +138,10 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
             quiet = quiet + 1 if self._arrived == before else 0
 
     def _is_full(self) -> bool:
-        now = time.monotonic()
-        on_their_way = sum(started > now - _ON_ITS_WAY_SECONDS for started in self._on_its_way_since.values())
-        stands = self._waiting > 0 and now - self._empty_at > _BURST_SECONDS
-        limit = self._queue_max if stands else BURST * self._queue_max
-        return self._waiting + on_their_way >= limit or self._in_flight >= IN_FLIGHT_MAX
+        since = time.monotonic() - _ON_ITS_WAY_SECONDS
+        on_their_way = sum(started > since for started in self._on_its_way_since.values())
+        queue_max = self._queue_max * (PATIENCE if self._busy_with_itself else 1)
+        return self._waiting + on_their_way >= queue_max or self._in_flight >= IN_FLIGHT_MAX
 
     def _counted(self, behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:

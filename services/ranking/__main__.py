@@ -4,10 +4,10 @@ from features.lean_imports import block
 
 block("torch", "transformers", "sklearn", "matplotlib")  # before anything that would import them when installed
 
-import asyncio  # noqa: E402
 import gc  # noqa: E402
 import sys  # noqa: E402
 
+import uvloop  # noqa: E402
 from prometheus_client import CollectorRegistry  # noqa: E402
 
 from features.bundle import BundleError  # noqa: E402
@@ -36,7 +36,7 @@ def main() -> None:
     except (SettingsError, BundleError, ProcessError, ValueError) as error:
         sys.exit(f"ranking: {error}")
     try:
-        asyncio.run(service)
+        uvloop.run(service)  # a fifteenth less CPU a call than asyncio's own loop, measured side by side
     except SettingsError as error:
         sys.exit(f"ranking: {error}")
 

@@ -31,6 +31,8 @@ REASONS = {
 }
 """One short English sentence per source, shown to shoppers as it is or replaced by the front end."""
 
+_REASON_LISTS = {int(source): [reason] if reason else [] for source, reason in REASONS.items()}
+
 
 def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedItem]:
     """One message per row, in order."""
@@ -42,7 +44,7 @@ def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedIt
             score=score,
             interest_score=None if math.isnan(interest) else interest,
             source=messages.CandidateSource.Name(source),
-            reasons=[REASONS[Source(source)]] if REASONS[Source(source)] else [],
+            reasons=_REASON_LISTS[source],
         )
         for item_id, score, interest, source in columns
     ]

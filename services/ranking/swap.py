@@ -83,8 +83,11 @@ class Serving:
             BundleError: the bundle is damaged or does not fit this code.
             Exception: what it met when it was warmed up.
         """
-        if root.name == self._pipeline.release.version:
-            return
+        if root.name != self._pipeline.release.version:
+            with self._bare.turns.patience():
+                await self._switch(root)
+
+    async def _switch(self, root: Path) -> None:
         started = time.monotonic()
         pipeline = self._assemble(await _loaded(root))
         if not await self._back_ends_ready(pipeline):

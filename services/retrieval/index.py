@@ -3,8 +3,9 @@
 Shapes: N rows in the index, Q queries, D numbers in a vector, K results for a query, L lists.
 
 Choices:
-- Exact search up to `EXACT_ROWS_MAX` rows. Beyond, an inverted file (IVF): rows in L lists by their nearest centre, in
-  half precision, which is what a bundle's vectors have anyway; a query reads the lists whose centres are nearest.
+- Vectors are kept in half precision, which is what a bundle's vectors have anyway: half as many bytes to read.
+- Exact search up to `EXACT_ROWS_MAX` rows. Beyond, an inverted file (IVF): rows in L lists by their nearest centre; a
+  query reads the lists whose centres are nearest.
 - A filter works inside the search: rows that are not allowed are skipped, and as many more lists are read as it takes
   to see `READ_ROWS` allowed ones. So no filter empties a list, and a strict one makes the search exact.
 - Not a graph (HNSW): it takes many times as long to build, needs twice the memory, found less in the same time on
@@ -57,16 +58,17 @@ class Index:
     """An immutable index over the rows 0 to N - 1."""
 
     def __init__(self, index: Any) -> None:
-        """Args: index: a FAISS `IndexFlat` or `IndexIVFScalarQuantizer` with the inner product as its metric."""
+        """Args: index: a FAISS index by inner product: `IndexScalarQuantizer`, `IndexIVFScalarQuantizer` or, from older
+        bundles, `IndexFlat`."""
         self._index = index
-        known = isinstance(self._index, faiss.IndexFlat | faiss.IndexIVFScalarQuantizer)
+        known = isinstance(self._index, faiss.IndexFlat | faiss.IndexScalarQuantizer | faiss.IndexIVFScalarQuantizer)
         if not known or self._index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise ValueError(f"index: {type(self._index).__name__} is not an inner-product index of a known kind")
 
     @property
     def kind(self) -> Literal["flat", "lists"]:
         """How it searches: exactly, or in the lists nearest to the query."""
-        return "flat" if isinstance(self._index, faiss.IndexFlat) else "lists"
+        return "lists" if isinstance(self._index, faiss.IndexIVFScalarQuantizer) else "flat"
 
     @property
     def row_count(self) -> int:
@@ -177,7 +179,7 @@ def build_index(vectors: Float32, *, exact_rows_max: int = EXACT_ROWS_MAX) -> In
     """Builds the index that suits the number of rows; the same vectors give the same index.
 
     Args:
-        vectors: [N, D], float32, finite; N may be 0. Beyond `exact_rows_max` they are kept in half precision.
+        vectors: [N, D], float32, finite; N may be 0. They are kept in half precision.
         exact_rows_max: N up to which the index is exact.
 
     Raises:
@@ -190,9 +192,14 @@ def build_index(vectors: Float32, *, exact_rows_max: int = EXACT_ROWS_MAX) -> In
         raise ValueError(f"vectors: row {bad[0]} is not finite")
     faiss.omp_set_num_threads(1)  # with several, sums depend on which thread was first
     exact = len(vectors) <= exact_rows_max
-    index = faiss.IndexFlatIP(vectors.shape[1]) if exact else _trained_lists(vectors)
+    index = _all_rows(vectors.shape[1]) if exact else _trained_lists(vectors)
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
     return Index(index)
+
+
+def _all_rows(dimension: int) -> Any:
+    """A list of vectors, none of them in it yet."""
+    return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
 
 
 def _trained_lists(vectors: Float32) -> Any:

@@ -85,6 +85,18 @@ async def test_a_list_begins_as_varied_as_its_level_says(known: RunningService, 
     assert names_of(await known.client.rank(asked))[: len(expected)] == expected
 
 
+async def test_low_takes_the_next_shelf_where_it_costs_one_place_also_without_a_run(known: RunningService) -> None:
+    """Of twelve items a place is worth .9 / 11, less than .1 · cos 10°; two places are worth more."""
+    two_of_each = [f"{shelf}-{place}" for shelf in SHELVES for place in (0, 1)]
+    chosen = {"include_item_ids": [*two_of_each, *(f"pantry-{place}" for place in range(2, 6))], "strict": True}
+    plain, low = [
+        names_of(await known.recommended_for("fan", filter=chosen, diversity_level=f"DIVERSITY_LEVEL_{level}"))
+        for level in ("NONE", "LOW")
+    ]
+    assert plain[:8] == two_of_each
+    assert low[:6] == ["dairy-0", "bakery-0", "dairy-1", "cellar-0", "bakery-1", "pantry-0"]
+
+
 async def test_items_of_a_list_are_the_less_alike_the_higher_the_level(known: RunningService) -> None:
     lists = [(await varied(known, level))[:6] for level in ("NONE", "LOW", "MEDIUM", "HIGH")]
     similarity = [float(np.mean([alike(*pair) for pair in combinations(names, 2)])) for names in lists]

@@ -27,7 +27,7 @@ VERSION = "2017-week-49"
 
 
 def vectors(count: int) -> Float32:
-    return np.random.default_rng(3).normal(size=(count, 128)).astype(np.float32)
+    return np.random.default_rng(3).normal(size=(count, 128)).astype(np.float16).astype(np.float32)
 
 
 ITEMS = vectors(500)

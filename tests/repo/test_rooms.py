@@ -25,6 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "matplotlib": {"training/plots.py"},
     "onnx": {"training/graph_int8.py"},
     "onnxruntime": {"services/triton/cpu_model.py", "training/export.py", "training/graph_int8.py"},
+    "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
     "peft": {"training/peft_tower.py"},
     "redis": {"features/store.py", "services/common/valkey.py"},

@@ -17,7 +17,7 @@ from services.ranking.metrics import RankingMetrics, ServingCollector
 from services.ranking.ordering import Source
 from services.ranking.release import Release
 from services.ranking.trace import STAGES, Degradation
-from tests.tiny_shop import AS_OF, LIMITS, TinyShop
+from tests.tiny_shop import AS_OF, TinyShop
 from tests.unit.pipeline_world import DAY_US, NOW_US, World, a_world
 
 FOR_YOU = messages.PLACEMENT_RECOMMENDED_FOR_YOU
@@ -37,7 +37,8 @@ class CountedShop:
     def __init__(self, world: World) -> None:
         self.world = world
         self.registry = CollectorRegistry()
-        self.servicer = RecommendationServicer(lambda: world.pipeline, RankingMetrics(self.registry), House())
+        self.pipeline = world.pipeline
+        self.servicer = RecommendationServicer(lambda: self.pipeline, RankingMetrics(self.registry), House())
         self.context: Any = Context()
 
     async def recommend(self, user_id: str, **fields: Any) -> messages.RecommendResponse:
@@ -92,7 +93,7 @@ async def test_items_are_counted_by_who_proposed_them_shown_or_not(counted: Coun
 async def test_a_later_page_brings_no_new_candidates(counted: CountedShop) -> None:
     first = await counted.recommend("user-3", page_size=5)
     before = counted.by_source("aisle_candidates_total")
-    assert sum(before.values()) == LIMITS.total
+    assert sum(before.values()) > len(first.results) == 5
     second = await counted.recommend("user-3", page_size=5, page_token=first.next_page_token)
     assert counted.by_source("aisle_candidates_total") == before
     assert counted.by_source("aisle_recommended_items_total") == Counter(sources(first)) + Counter(sources(second))
@@ -128,9 +129,7 @@ async def test_the_sizes_of_batches_and_rankings_are_counted(counted: CountedSho
 
 async def test_a_call_that_was_given_up_counts_as_no_answer(counted: CountedShop) -> None:
     counted.world.users.hangs = True
-    slow = replace(counted.world.pipeline, budgets=replace(counted.world.pipeline.budgets, features=60.0))
-    servicer = RecommendationServicer(lambda: slow, RankingMetrics(CollectorRegistry()), House())
-    counted.servicer = servicer
+    counted.pipeline = replace(counted.pipeline, budgets=replace(counted.pipeline.budgets, features=60.0))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await counted.recommend("user-3")

@@ -24,8 +24,10 @@ from services.ranking.ordering.rank import RankedList
 
 PLACES = 100
 """How many places maximal marginal relevance fills; the rest keep their order behind."""
+LOW_WEIGHT = 0.1
+"""What similarity to the items chosen already counts at LOW, of one; the place in the list counts the rest."""
 MEDIUM_WEIGHT = 0.3
-"""What similarity to the items chosen already counts, of one; the place in the list counts the rest."""
+"""The same at MEDIUM."""
 HIGH_WEIGHT = 0.7
 """The same where variety comes first; also the most that AUTO may reach."""
 
@@ -46,9 +48,9 @@ class Diversity(IntEnum):
 def diversified(ranked: RankedList, vectors: Vectors, leaf: Rows, level: Diversity, history_rows: Rows) -> RankedList:
     """The same items in a more varied order.
 
-    NONE is the list itself. LOW puts no more than two items of one most specific category in a row while an item of
-    another one is left. MEDIUM and HIGH order by maximal marginal relevance (Carbonell & Goldstein 1998, SIGIR) over
-    the cosine similarity of item vectors; AUTO does so by `history_weight`.
+    NONE is the list itself. The others order by maximal marginal relevance (Carbonell & Goldstein 1998, SIGIR) over
+    the cosine similarity of item vectors; AUTO does so by `history_weight`. LOW, whose weight leaves most of a list as
+    it is, then puts no more than two items of one most specific category in a row while an item of another one is left.
 
     Args:
         ranked: n items, best first; distinct rows of the bundle.
@@ -62,10 +64,9 @@ def diversified(ranked: RankedList, vectors: Vectors, leaf: Rows, level: Diversi
     """
     if level == Diversity.NONE:
         return ranked
-    if level == Diversity.LOW:
-        return ranked.in_order(_without_runs(leaf[ranked.rows]))
     weight = _weight(level, vectors, history_rows)
-    return ranked.in_order(_by_marginal_relevance(_unit(vectors[ranked.rows]), weight))
+    varied = ranked.in_order(_by_marginal_relevance(_unit(vectors[ranked.rows]), weight))
+    return varied.in_order(_without_runs(leaf[varied.rows])) if level == Diversity.LOW else varied
 
 
 def history_weight(vectors: Vectors, history_rows: Rows) -> float:
@@ -85,7 +86,7 @@ def history_weight(vectors: Vectors, history_rows: Rows) -> float:
 def _weight(level: Diversity, vectors: Vectors, history_rows: Rows) -> float:
     if level == Diversity.AUTO:
         return history_weight(vectors, history_rows)
-    return HIGH_WEIGHT if level == Diversity.HIGH else MEDIUM_WEIGHT
+    return {Diversity.LOW: LOW_WEIGHT, Diversity.MEDIUM: MEDIUM_WEIGHT, Diversity.HIGH: HIGH_WEIGHT}[level]
 
 
 def _unit(vectors: Floats) -> Floats:
