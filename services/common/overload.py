@@ -3,8 +3,10 @@
 Choices:
 - A call is refused at once, with RESOURCE_EXHAUSTED and the advice when to come back (AIP-194), when as many as one
   core can answer in good time are being computed, wait for it, or are on their way. One that has long been waiting for
-  a back end does not count: a stalled Triton is no overload. While the process itself is busy for a moment (another
-  release is being loaded) the queue may be longer: better late than refused.
+  a back end does not count: a stalled Triton is no overload.
+- How many that is depends on whether the process has been busy all the time: a burst at half load is let in, a queue
+  that would stand for ever is not (the distinction of Nichols and Jacobson, "Controlling queue delay", 2012). While
+  another release is being loaded, late is better than refused.
 - Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, and before
   each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
   gRPC for seconds, refused ones too.
@@ -31,15 +33,19 @@ from grpc_status import rpc_status
 from prometheus_client import CollectorRegistry, Counter
 
 from services.common.errors import Overloaded, status_of
+from services.common.occupancy import Occupancy
 
 IN_FLIGHT_MAX = 256
 """Calls at a time at most, those that wait for a back end included."""
-
-PATIENCE = 8
-"""How many times as long the queue may be while the process is busy with itself."""
+BURST = 4
+"""How many times as long the queue may be where the process has not been busy all the time."""
+PATIENCE = 16
+"""The same while the process is busy with itself."""
 
 _OURS = "/aisle."
-_ON_ITS_WAY_SECONDS = 0.02
+_BUSY = 0.9
+"""Share of the time from which a process counts as busy all the time."""
+_ON_ITS_WAY_SECONDS = 0.03
 """A call that has not come to its computation by then is waiting for a back end."""
 _QUIET_ROUNDS = 4
 """Rounds of the event loop without a new call after which none is waiting: gRPC needs two to hand one over."""
@@ -71,10 +77,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
     """Lets calls in or turns them away, and says whose turn it is to compute. For one event loop."""
 
     def __init__(self, queue_max: int, registry: CollectorRegistry) -> None:
-        """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way; counts the others in
-        `aisle_refused_requests_total`."""
+        """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way where the process is busy
+        all the time, and more otherwise; counts the others in `aisle_refused_requests_total`."""
         self._queue_max = queue_max
         self._refused = Counter("aisle_refused_requests_total", "Calls turned away: overload.", registry=registry)
+        self._occupancy = Occupancy()
         self._arrived = 0
         self._in_flight = 0
         self._waiting = 0
@@ -116,8 +123,6 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
                 yield
         finally:
             self._waiting -= 1
-            if self._waiting == 0:
-                self._busy_with_itself = 0
             if is_a_call:
                 self._on_its_way_since[call] = time.monotonic()
 
@@ -138,22 +143,28 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
             quiet = quiet + 1 if self._arrived == before else 0
 
     def _is_full(self) -> bool:
-        since = time.monotonic() - _ON_ITS_WAY_SECONDS
-        on_their_way = sum(started > since for started in self._on_its_way_since.values())
-        queue_max = self._queue_max * (PATIENCE if self._busy_with_itself else 1)
-        return self._waiting + on_their_way >= queue_max or self._in_flight >= IN_FLIGHT_MAX
+        now = time.monotonic()
+        on_their_way = sum(started > now - _ON_ITS_WAY_SECONDS for started in self._on_its_way_since.values())
+        return self._waiting + on_their_way >= self._limit(now) or self._in_flight >= IN_FLIGHT_MAX
+
+    def _limit(self, now: float) -> int:
+        if self._busy_with_itself:
+            return PATIENCE * self._queue_max
+        return self._queue_max if self._occupancy.share(now) > _BUSY else BURST * self._queue_max
 
     def _counted(self, behavior: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             if self._is_full():  # others came in while this one was being read
                 return await self._refusing(request, context)
-            call = asyncio.current_task()
+            call, now = asyncio.current_task(), time.monotonic()
             self._in_flight += 1
-            self._on_its_way_since[call] = time.monotonic()
+            self._occupancy.becomes(now, busy=True)
+            self._on_its_way_since[call] = now
             try:
                 return await behavior(request, context)
             finally:
                 self._in_flight -= 1
+                self._occupancy.becomes(time.monotonic(), busy=self._in_flight > 0)
                 self._on_its_way_since.pop(call, None)
 
         return answer

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from tests.acceptance.ranking_answers import answers
 from tests.acceptance.ranking_faults import faults
 from tests.acceptance.ranking_fuzz import fuzz
 from tests.acceptance.ranking_growth import growth
@@ -13,6 +14,7 @@ from tests.acceptance.ranking_swaps import swaps
 from tests.acceptance.rows import Row
 
 LINES: Mapping[int, Callable[[], list[Row]]] = {
+    1: answers,
     2: latency,
     3: cost,
     4: feature_join,

@@ -93,6 +93,13 @@ async def code_of(call: Call) -> grpc.StatusCode:
     return await call.code()
 
 
+@pytest.fixture
+def always_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that counts as busy whatever it does."""
+    monkeypatch.setattr(overload, "_BUSY", -1.0)
+
+
+@pytest.mark.usefixtures("always_busy")
 async def test_one_call_too_many_is_refused_at_once_and_told_when_to_come_back() -> None:
     async with shop_that_admits(2) as shop:
         let_in = [shop.call() for _ in range(2)]
@@ -120,6 +127,7 @@ async def test_only_one_call_computes_at_a_time() -> None:
         assert shop.servicer.computing_max == 1
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_calls_that_wait_for_a_back_end_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 0.0)
     async with shop_that_admits(2) as shop:
@@ -130,6 +138,7 @@ async def test_calls_that_wait_for_a_back_end_do_not_keep_others_out(monkeypatch
         assert {await code_of(call) for call in stalled} == {grpc.StatusCode.OK}
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_calls_on_their_way_count_before_they_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 60.0)
     async with shop_that_admits(2) as shop:
@@ -140,6 +149,7 @@ async def test_calls_on_their_way_count_before_they_compute(monkeypatch: pytest.
         assert {await code_of(call) for call in on_their_way} == {grpc.StatusCode.OK}
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_calls_in_flight_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 0.0)
     monkeypatch.setattr(overload, "IN_FLIGHT_MAX", 3)
@@ -151,6 +161,7 @@ async def test_calls_in_flight_have_a_limit_of_their_own(monkeypatch: pytest.Mon
         assert {await code_of(call) for call in stalled} == {grpc.StatusCode.OK}
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_health_is_answered_when_everything_else_is_refused() -> None:
     async with shop_that_admits(1) as shop:
         call = shop.call()
@@ -162,6 +173,7 @@ async def test_health_is_answered_when_everything_else_is_refused() -> None:
         assert await code_of(call) is grpc.StatusCode.OK
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_a_call_that_is_given_up_leaves_its_place() -> None:
     async with shop_that_admits(1) as shop:
         given_up = shop.call()
@@ -174,6 +186,7 @@ async def test_a_call_that_is_given_up_leaves_its_place() -> None:
         assert await code_of(shop.call()) is grpc.StatusCode.OK
 
 
+@pytest.mark.usefixtures("always_busy")
 async def test_a_process_busy_with_itself_is_more_patient() -> None:
     async with shop_that_admits(1) as shop:
         with shop.servicer.admission.patience():
@@ -188,3 +201,12 @@ async def test_a_process_busy_with_itself_is_more_patient() -> None:
         assert await code_of(shop.call()) is grpc.StatusCode.RESOURCE_EXHAUSTED
         shop.servicer.may_answer.set()
         assert await code_of(last) is grpc.StatusCode.OK
+
+
+async def test_a_burst_is_let_in_where_the_process_has_not_been_busy() -> None:
+    async with shop_that_admits(1) as shop:
+        burst = [shop.call() for _ in range(overload.BURST)]
+        await shop.until_started(overload.BURST)
+        assert await code_of(shop.call()) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        shop.servicer.may_answer.set()
+        assert {await code_of(call) for call in burst} == {grpc.StatusCode.OK}
