@@ -1,7 +1,7 @@
 """`python -m tests.acceptance.reference_servers empty|full PORT`: what the ranking service is measured against.
 
 `empty` answers Recommend with the same twenty items: a call of gRPC and nothing else. `full` has Aisle's own admission
-with its one place taken for ever: every call is refused, which is what a refusal costs.
+with all its places taken for ever: every call is refused, which is what a refusal costs.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from aisle.v1 import recommendation_service_pb2_grpc as stubs
 from prometheus_client import CollectorRegistry
 
-from services.common.overload import Admission
+from services.common.overload import BURST, Admission
 
 ITEMS = 20
 _SOURCE = messages.CANDIDATE_SOURCE_INTEREST
@@ -44,7 +44,8 @@ async def serve(kind: str, port: int) -> None:
     async with asyncio.TaskGroup() as group:
         if kind == "full":
             admission = Admission(1, CollectorRegistry())
-            group.create_task(_take_the_place(admission))
+            for _ in range(BURST):
+                group.create_task(_take_the_place(admission))
             interceptors.append(admission)
         server = grpc.aio.server(interceptors=interceptors, options=[("grpc.so_reuseport", 0)])
         stubs.add_RecommendationServiceServicer_to_server(EmptyServicer(), server)
