@@ -1,6 +1,7 @@
 """Line 6: nothing behind the ranking service can turn a reply into an error, nor make it late."""
 
 import asyncio
+import json
 import signal
 import time
 from collections import Counter
@@ -43,7 +44,7 @@ PARTS = {
 
 def faults() -> list[Row]:
     """A stalled Triton under a short deadline; every back end killed under load; a start without Triton."""
-    with pinned_stack(remote_index=True) as stack:
+    with pinned_stack(back_ends_anywhere=True, remote_index=True) as stack:
         rows = asyncio.run(_stalled(stack))
         rows += asyncio.run(_killed(stack))
         kill(stack, "triton")
@@ -98,7 +99,7 @@ async def _killed(stack: Stack) -> list[Row]:
             killed = time.monotonic()
             await asyncio.to_thread(kill, stack, name)
             await _for(DOWN_SECONDS)
-            restart_pinned(stack, name)
+            restart_pinned(stack, name, anywhere=name != "retrieval")
             await _until(partial(_is_up, stack, name))
             down[name] = (killed, time.monotonic())
         outcome = await load
@@ -112,6 +113,7 @@ async def _killed(stack: Stack) -> list[Row]:
     return [
         told("killed_calls", outcome.codes.total()),
         at_most("killed_calls_failed", failed, 0),
+        told("killed_calls_by_code", json.dumps(outcome.codes)),
         told("killed_p99_ms", round(outcome.quantile_ms(0.99), 2)),
         *rows,
     ]

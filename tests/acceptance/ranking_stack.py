@@ -44,10 +44,10 @@ def pinned_stack(*, back_ends_anywhere: bool = False, **changes: Any) -> Iterato
         os.sched_setaffinity(0, before)
 
 
-def restart_pinned(stack: Stack, name: str) -> None:
-    """Start a part again, on the servers' cores."""
+def restart_pinned(stack: Stack, name: str, *, anywhere: bool = False) -> None:
+    """Start a part again, on the servers' cores or on all."""
     servers, caller = halves()
-    os.sched_setaffinity(0, servers)
+    os.sched_setaffinity(0, servers | caller if anywhere else servers)
     try:
         stack.restart(name)
     finally:
