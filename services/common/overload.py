@@ -39,8 +39,8 @@ IN_FLIGHT_MAX = 256
 """Calls at a time at most, those that wait for a back end included."""
 BURST = 4
 """How many times as long the queue may be where the process has not been busy all the time."""
-PATIENCE = 16
-"""The same while the process is busy with itself."""
+PATIENCE = 64
+"""The same while the process is busy with itself: as many as may be in flight."""
 
 _OURS = "/aisle."
 _BUSY = 0.9
