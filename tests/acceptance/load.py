@@ -6,9 +6,11 @@ closed one of a few callers finds capacity.
 
 import asyncio
 import itertools
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +105,26 @@ async def at_a_rate(
     while under_way:
         await asyncio.wait(under_way)
     return outcome
+
+
+@contextmanager
+def under_way(run: Callable[[Callable[[], bool]], Coroutine[Any, Any, Outcome]]) -> Iterator[Callable[[], Outcome]]:
+    """A load beside the block, in a thread with an event loop of its own: what the block does cannot hold it up.
+
+    Args:
+        run: makes the calls until what it is given says True.
+
+    Yields:
+        What became of the calls, once the block has ended.
+    """
+    over, outcomes = threading.Event(), list[Outcome]()
+    thread = threading.Thread(target=lambda: outcomes.append(asyncio.run(run(over.is_set))), name="load")
+    thread.start()
+    try:
+        yield lambda: outcomes[0]
+    finally:
+        over.set()
+        thread.join()
 
 
 def _arrivals(per_second: float, seconds: float, seed: int) -> Iterator[float]:

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,7 +16,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from services.client import AsyncRecommendationClient
 from services.stack import Stack
 from tests.acceptance.chain_serving import kill
-from tests.acceptance.load import Outcome, at_a_rate, one_after_another
+from tests.acceptance.load import Outcome, at_a_rate, one_after_another, under_way
 from tests.acceptance.ranking_stack import (
     FOR_YOU,
     READY_SECONDS,
@@ -30,9 +30,11 @@ from tests.acceptance.rows import Row, at_least, at_most, holds, told
 
 DEADLINE_SECONDS = 0.02
 STALLED_CALLS = 500
-LOAD_SECONDS = 60.0
-DOWN_SECONDS = 6.0
+PAUSE_SECONDS = 10.0
+"""Before each part is killed, and after the last is back: with the outages a minute and more under load."""
+DOWN_SECONDS = 8.0
 """How long each part stays away."""
+LONGEST_SECONDS = 600.0
 RECOVERY_SECONDS = 5.0
 PARTS = {
     "triton": messages.DEGRADATION_INTEREST_FALLBACK,
@@ -46,7 +48,7 @@ def faults() -> list[Row]:
     """A stalled Triton under a short deadline; every back end killed under load; a start without Triton."""
     with pinned_stack(back_ends_anywhere=True, remote_index=True) as stack:
         rows = asyncio.run(_stalled(stack))
-        rows += asyncio.run(_killed(stack))
+        rows += _killed(stack)
         kill(stack, "triton")
         kill(stack, "ranking")
         restart_pinned(stack, "ranking")
@@ -81,42 +83,54 @@ async def _stalled(stack: Stack) -> list[Row]:
     ]
 
 
-async def _killed(stack: Stack) -> list[Row]:
+def _killed(stack: Stack) -> list[Row]:
     """Each part in turn, under half of the load that can be answered."""
-    requests = home_pages(shoppers())
-    async with AsyncRecommendationClient(stack.addresses["ranking"]) as client:
-
-        async def ask() -> messages.RecommendResponse:
-            return await client.recommend(next(requests))
-
-        capacity = (await one_after_another(ask, 2000, 4)).answered_per_second
-        load = asyncio.create_task(
-            at_a_rate(ask, capacity / 2, LOAD_SECONDS, keep=lambda reply: list(reply.degradations))
-        )
-        rows, down = [], {}
+    address, down = stack.addresses["ranking"], dict[str, tuple[float, float]]()
+    half = asyncio.run(_capacity(address)) / 2
+    with under_way(partial(_shoppers_come, address, half)) as found:
         for name in PARTS:
-            await _for(LOAD_SECONDS / 12)
+            time.sleep(PAUSE_SECONDS)
             killed = time.monotonic()
-            await asyncio.to_thread(kill, stack, name)
-            await _for(DOWN_SECONDS)
+            kill(stack, name)
+            time.sleep(DOWN_SECONDS)
             restart_pinned(stack, name, anywhere=name != "retrieval")
-            await _until(partial(_is_up, stack, name))
+            stack.processes[name].wait_ready(partial(_is_up, stack, name), READY_SECONDS)
             down[name] = (killed, time.monotonic())
-        outcome = await load
+        time.sleep(PAUSE_SECONDS)
+    outcome = found()
+    rows = []
     for name, degradation in PARTS.items():
         killed, restarted = down[name]
         degraded = [at for at, steps in outcome.replies if degradation in steps and at >= killed]
         rows.append(holds(f"{name}_killed_is_named", value=any(at < restarted for at in degraded)))
         recovery = max(max(degraded, default=restarted) - restarted, 0.0)
         rows.append(at_most(f"{name}_recovery_seconds", round(recovery, 2), RECOVERY_SECONDS))
-    failed = outcome.codes.total() - outcome.codes["OK"]
     return [
+        told("killed_seconds", round(outcome.seconds, 1)),
         told("killed_calls", outcome.codes.total()),
-        at_most("killed_calls_failed", failed, 0),
+        at_most("killed_calls_failed", outcome.codes.total() - outcome.codes["OK"], 0),
         told("killed_calls_by_code", json.dumps(outcome.codes)),
         told("killed_p99_ms", round(outcome.quantile_ms(0.99), 2)),
         *rows,
     ]
+
+
+async def _capacity(address: str) -> float:
+    requests = home_pages(shoppers())
+    async with AsyncRecommendationClient(address, timeout_seconds=5.0) as client:
+        return (await one_after_another(lambda: client.recommend(next(requests)), 2000, 4)).answered_per_second
+
+
+async def _shoppers_come(address: str, per_second: float, over: Callable[[], bool]) -> Outcome:
+    requests = home_pages(shoppers())
+    async with AsyncRecommendationClient(address) as client:
+        return await at_a_rate(
+            lambda: client.recommend(next(requests)),
+            per_second,
+            LONGEST_SECONDS,
+            keep=lambda reply: list(reply.degradations),
+            until=over,
+        )
 
 
 async def _ask_once(address: str) -> messages.RecommendResponse:
@@ -150,18 +164,6 @@ def _is_up(stack: Stack, name: str) -> bool:
             return bool(ready(None, timeout=1.0))
         except grpc.RpcError:
             return False
-
-
-async def _until(probe: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not await asyncio.to_thread(probe):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-def _for(seconds: float) -> Awaitable[None]:
-    """How long an outage or the time before it lasts; nothing is waited for."""
-    return asyncio.sleep(seconds)
 
 
 def _name(degradation: messages.Degradation) -> str:

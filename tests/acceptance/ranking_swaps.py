@@ -12,10 +12,9 @@ import math
 import shutil
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ from features.bundle import open_bundle, promote, serving_path
 from services.client import AsyncRecommendationClient, RecommendationClient
 from services.retrieval.index import build_index
 from services.stack import StackConfig, running_stack
-from tests.acceptance.load import Ask, Outcome, at_a_rate, one_after_another
+from tests.acceptance.load import Ask, Outcome, at_a_rate, one_after_another, under_way
 from tests.acceptance.rows import Row, at_most, holds
 from tests.second_bundle import quieten, rewritten
 
@@ -218,25 +217,17 @@ async def _capacity(address: str, requests: list[messages.RecommendRequest]) -> 
     return outcome.answered_per_second
 
 
-@contextmanager
 def _load(
     address: str, requests: list[messages.RecommendRequest], per_second: float
-) -> Iterator[Callable[[], Outcome]]:
-    """Shoppers who come at a steady rate while the block runs; what became of them once it has ended."""
-    over, outcomes = threading.Event(), list[Outcome]()
+) -> AbstractContextManager[Callable[[], Outcome]]:
+    """Shoppers who come at a steady rate while the block runs."""
 
-    async def arrivals() -> None:
+    async def arrivals(over: Callable[[], bool]) -> Outcome:
         async with AsyncRecommendationClient(address, channel_count=CONNECTIONS) as client:
             ask, keep = _asking(client, requests), lambda answer: answer
-            outcomes.append(await at_a_rate(ask, per_second, LONGEST_SECONDS, keep=keep, until=over.is_set))
+            return await at_a_rate(ask, per_second, LONGEST_SECONDS, keep=keep, until=over)
 
-    thread = threading.Thread(target=lambda: asyncio.run(arrivals()), name="load")
-    thread.start()
-    try:
-        yield lambda: outcomes[0]
-    finally:
-        over.set()
-        thread.join()
+    return under_way(arrivals)
 
 
 def _asking(client: AsyncRecommendationClient, requests: list[messages.RecommendRequest]) -> Ask:
