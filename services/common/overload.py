@@ -7,8 +7,8 @@ Choices:
 - How many that is depends on whether the process has been busy all the time: a burst at half load is let in, a queue
   that would stand for ever is not (the distinction of Nichols and Jacobson, "Controlling queue delay", 2012). While
   another release is being loaded, late is better than refused.
-- Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, and before
-  each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
+- Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, those of the
+  call that came first before others, and before each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
   gRPC for seconds, refused ones too.
 - Health and reflection are never refused.
 
@@ -16,6 +16,7 @@ Knows nothing of what is computed.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
@@ -34,6 +35,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from services.common.errors import Overloaded, status_of
 from services.common.occupancy import Occupancy
+from services.common.oldest_first import OldestFirst
 
 IN_FLIGHT_MAX = 256
 """Calls at a time at most, those that wait for a back end included."""
@@ -43,7 +45,7 @@ PATIENCE = 64
 """The same while the process is busy with itself: as many as may be in flight."""
 
 _OURS = "/aisle."
-_BUSY = 0.9
+_BUSY = 0.95
 """Share of the time from which a process counts as busy all the time."""
 _ON_ITS_WAY_SECONDS = 0.03
 """A call that has not come to its computation by then is waiting for a back end."""
@@ -87,7 +89,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
         self._waiting = 0
         self._busy_with_itself = 0
         self._on_its_way_since: dict[asyncio.Task[Any] | None, float] = {}
-        self._computing = asyncio.Lock()
+        self._computing = OldestFirst()
+        self._came: dict[asyncio.Task[Any] | None, float] = {}
         status = rpc_status.to_status(status_of(Overloaded()))
         self._refusal = (status.code, status.details, status.trailing_metadata)
         self._refuse = grpc.unary_unary_rpc_method_handler(self._refusing)
@@ -112,15 +115,19 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait until no other call computes and none waits to be let in or turned away."""
+        """Wait until no other call computes, none that came earlier wants to, and none waits to be let in or turned
+        away."""
         call = asyncio.current_task()
         is_a_call = self._on_its_way_since.pop(call, None) is not None
         self._waiting += 1
         try:
-            async with self._computing:
+            await self._computing.acquire(self._came.get(call, math.inf))
+            try:
                 if self._in_flight > 1:
                     await self._let_others_in()
                 yield
+            finally:
+                self._computing.release()
         finally:
             self._waiting -= 1
             if is_a_call:
@@ -159,13 +166,14 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
             call, now = asyncio.current_task(), time.monotonic()
             self._in_flight += 1
             self._occupancy.becomes(now, busy=True)
-            self._on_its_way_since[call] = now
+            self._came[call] = self._on_its_way_since[call] = now
             try:
                 return await behavior(request, context)
             finally:
                 self._in_flight -= 1
                 self._occupancy.becomes(time.monotonic(), busy=self._in_flight > 0)
                 self._on_its_way_since.pop(call, None)
+                del self._came[call]
 
         return answer
 
