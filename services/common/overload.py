@@ -8,8 +8,8 @@ Choices:
   that would stand for ever is not (the distinction of Nichols and Jacobson, "Controlling queue delay", 2012). While
   another release is being loaded, late is better than refused.
 - Refusing needs the event loop, which a computation of milliseconds holds up. So computations take turns, those of the
-  call that came first before others, and before each one the loop lets in or turns away every call that has arrived meanwhile. Without that, calls wait unseen inside
-  gRPC for seconds, refused ones too.
+  call that came first before others, and before each one the loop lets in or turns away every call that has arrived
+  meanwhile. Without that, calls wait unseen inside gRPC for seconds, refused ones too.
 - Health and reflection are never refused.
 
 Knows nothing of what is computed.
