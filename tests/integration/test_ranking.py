@@ -121,7 +121,7 @@ async def test_every_list_has_an_id_of_its_own_and_says_where_its_time_went(rank
     for reply in replies:
         timings = dict(reply.stage_timings_ms)
         total = timings.pop("total")
-        assert set(timings) == {"features", "interest", "retrieval", "ranking"}
+        assert set(timings) == {"features", "interest", "candidates", "retrieval", "queue", "ranking"}
         assert all(0.0 < milliseconds < total for milliseconds in timings.values())
 
 
