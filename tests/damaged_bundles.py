@@ -69,10 +69,20 @@ def pushing(item_ids: Sequence[str], bonus: float) -> Callable[[Path], None]:
             text = (root / name).read_text()
             head, end, tail = text.partition("end of trees")
             (root / name).write_text(
-                "".join(_without_sizes(head)) + _bonus_tree(text.count("Tree="), bonus) + end + tail
+                "".join(map(_with_a_range, _without_sizes(head))) + _bonus_tree(text.count("Tree="), bonus) + end + tail
             )
 
     return change
+
+
+def _with_a_range(line: str) -> str:
+    """The marking column's range, which training has found to be none."""
+    name, sign, infos = line.partition("=")
+    if name != "feature_infos":
+        return line
+    columns = infos.split()
+    columns[spec.MATRIX_COLUMNS.index(_MARK)] = "[0:1]"
+    return f"{name}{sign}{' '.join(columns)}\n"
 
 
 def _bonus_tree(number: int, bonus: float) -> str:

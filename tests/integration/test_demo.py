@@ -56,5 +56,5 @@ async def test_three_shoppers_are_shown_with_names_scores_and_sources(
             scores = f"{expected.scores[place]:7.3f}  interest {expected.interest[place]:6.2f}"
             source = Source(expected.sources[place]).name.lower()
             assert line == f"{place + 1:>4}. {scores}  {source:<14} {titles[expected.rows[place]]}"
-        assert lines[11].startswith("      ms: features ")
+        assert lines[11].startswith("      ms: candidates ")
         assert "degraded" not in lines[11]

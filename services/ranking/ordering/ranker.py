@@ -22,7 +22,7 @@ from services.ranking.ordering.compiled_trees import CompiledTrees, compile_tree
 class Ranker:
     """A trained LambdaMART model over `spec.MATRIX_COLUMNS`."""
 
-    __slots__ = ("_booster", "_compiled", "_model_text")
+    __slots__ = ("_booster", "_compiled")
 
     def __init__(self, model_text: str) -> None:
         """Load from LightGBM's text format.
@@ -34,7 +34,6 @@ class Ranker:
             self._booster = lightgbm.Booster(model_str=model_text)
         except lightgbm.basic.LightGBMError as error:
             raise ValueError(f"ranker: {error}") from error
-        self._model_text = model_text
         self._compiled: CompiledTrees | None = None
         names = self._booster.feature_name()
         for position, (found, expected) in enumerate(zip(names, spec.MATRIX_COLUMNS, strict=False)):
@@ -52,7 +51,8 @@ class Ranker:
         """Translate to machine code, about a second for a large model, unless `code` holds it (see `compile_trees`);
         otherwise the first call of `score` does."""
         if self._compiled is None:
-            self._compiled = compile_trees(self._model_text, code)
+            # As LightGBM writes it: it reads what the compiler does not, a text without sizes of trees for instance.
+            self._compiled = compile_trees(self._booster.model_to_string(), code)
         return self._compiled
 
     def score(self, matrix: Floats) -> Floats:
