@@ -2,8 +2,7 @@
 
 Choices: opens after a few failures in a row, so that replies no longer wait for what will not come; half open once the
 pause is over, for one probe at a time, whose outcome closes it or starts the pause again (the pattern of Nygard,
-"Release It!", 2007). The libraries at hand either let every caller through when half open or are not for asyncio. For
-one event loop. Knows nothing of what is asked.
+"Release It!", 2007). For one event loop. Knows nothing of what is asked.
 """
 
 import time
