@@ -122,8 +122,10 @@ _LIMITS_OF_MESSAGES: dict[str, dict[str, Limit]] = {
         "impression_item_ids": Limit(entries=PAGE_SIZE_MAX, characters=ID_CHARACTERS_MAX),
         "rating": Limit(minimum=1, maximum=5),
         "attributes": Limit(entries=20, characters=NAME_CHARACTERS_MAX),
+        "impression_propensities": Limit(entries=PAGE_SIZE_MAX),
     },
     "PurgeUserRequest": _SHOPPER,
+    "SetOptOutRequest": _SHOPPER,
     "ExportUserRequest": _SHOPPER | {"page_size": Limit(maximum=EXPORT_PAGE_SIZE_MAX), "page_token": _PAGE_TOKEN},
     "UpsertItemsRequest": {"tenant": _ID, "items": Limit(entries=UPSERTED_ITEMS_MAX)},
     "Item": {

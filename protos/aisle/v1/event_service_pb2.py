@@ -26,7 +26,7 @@ from aisle.v1 import recommendation_service_pb2 as aisle_dot_v1_dot_recommendati
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61isle/v1/event_service.proto\x12\x08\x61isle.v1\x1a%aisle/v1/recommendation_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x03\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\'\n\nevent_type\x18\x02 \x01(\x0e\x32\x13.aisle.v1.EventType\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x12\n\nvisitor_id\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x19\n\x11recommendation_id\x18\x07 \x01(\t\x12\x0f\n\x07item_id\x18\x08 \x01(\t\x12\x10\n\x08quantity\x18\t \x01(\x05\x12\x12\n\x05price\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0csearch_query\x18\x0b \x01(\t\x12\x1b\n\x13impression_item_ids\x18\x0c \x03(\t\x12&\n\tplacement\x18\r \x01(\x0e\x32\x13.aisle.v1.Placement\x12\x13\n\x06rating\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12\x33\n\nattributes\x18\x0f \x03(\x0b\x32\x1f.aisle.v1.Event.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_priceB\t\n\x07_rating\"j\n\x0b\x45ventResult\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.aisle.v1.EventStatus\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\\\n\x12WriteEventsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x0f.aisle.v1.Event\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"U\n\x13WriteEventsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.aisle.v1.EventResult\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x02 \x01(\x05\"^\n\x10PurgeUserRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"K\n\x0bPurgedStore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rremoved_count\x18\x02 \x01(\x03\x12\x17\n\x0fremaining_count\x18\x03 \x01(\x03\"~\n\x11PurgeUserResponse\x12%\n\x06stores\x18\x01 \x03(\x0b\x32\x15.aisle.v1.PurgedStore\x12\x12\n\naudit_hash\x18\x02 \x01(\t\x12.\n\npurge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"o\n\x11\x45xportUserRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xbd\x01\n\x12\x45xportUserResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.aisle.v1.Event\x12<\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32*.aisle.v1.ExportUserResponse.FeaturesEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x87\x02\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45VENT_TYPE_VIEW\x10\x01\x12\x14\n\x10\x45VENT_TYPE_CLICK\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_ADD_TO_CART\x10\x03\x12\x1f\n\x1b\x45VENT_TYPE_REMOVE_FROM_CART\x10\x04\x12\x17\n\x13\x45VENT_TYPE_PURCHASE\x10\x05\x12\x15\n\x11\x45VENT_TYPE_REVIEW\x10\x06\x12\x14\n\x10\x45VENT_TYPE_SHARE\x10\x07\x12\x15\n\x11\x45VENT_TYPE_SEARCH\x10\x08\x12\x19\n\x15\x45VENT_TYPE_IMPRESSION\x10\t*\x9a\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x02\x12\x18\n\x14\x45VENT_STATUS_INVALID\x10\x03\x12\x1c\n\x18\x45VENT_STATUS_UNAVAILABLE\x10\x04\x32\xe9\x01\n\x0c\x45ventService\x12J\n\x0bWriteEvents\x12\x1c.aisle.v1.WriteEventsRequest\x1a\x1d.aisle.v1.WriteEventsResponse\x12\x44\n\tPurgeUser\x12\x1a.aisle.v1.PurgeUserRequest\x1a\x1b.aisle.v1.PurgeUserResponse\x12G\n\nExportUser\x12\x1b.aisle.v1.ExportUserRequest\x1a\x1c.aisle.v1.ExportUserResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61isle/v1/event_service.proto\x12\x08\x61isle.v1\x1a%aisle/v1/recommendation_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x04\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\'\n\nevent_type\x18\x02 \x01(\x0e\x32\x13.aisle.v1.EventType\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x12\n\nvisitor_id\x18\x05 \x01(\t\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x19\n\x11recommendation_id\x18\x07 \x01(\t\x12\x0f\n\x07item_id\x18\x08 \x01(\t\x12\x10\n\x08quantity\x18\t \x01(\x05\x12\x12\n\x05price\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0csearch_query\x18\x0b \x01(\t\x12\x1b\n\x13impression_item_ids\x18\x0c \x03(\t\x12&\n\tplacement\x18\r \x01(\x0e\x32\x13.aisle.v1.Placement\x12\x1f\n\x17impression_propensities\x18\x10 \x03(\x01\x12\x13\n\x06rating\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12\x33\n\nattributes\x18\x0f \x03(\x0b\x32\x1f.aisle.v1.Event.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_priceB\t\n\x07_rating\"j\n\x0b\x45ventResult\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.aisle.v1.EventStatus\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"\\\n\x12WriteEventsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1f\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x0f.aisle.v1.Event\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"U\n\x13WriteEventsResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.aisle.v1.EventResult\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x02 \x01(\x05\"^\n\x10PurgeUserRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"K\n\x0bPurgedStore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rremoved_count\x18\x02 \x01(\x03\x12\x17\n\x0fremaining_count\x18\x03 \x01(\x03\"~\n\x11PurgeUserResponse\x12%\n\x06stores\x18\x01 \x03(\x0b\x32\x15.aisle.v1.PurgedStore\x12\x12\n\naudit_hash\x18\x02 \x01(\t\x12.\n\npurge_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\x10SetOptOutRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x11\n\topted_out\x18\x04 \x01(\x08\"&\n\x11SetOptOutResponse\x12\x11\n\topted_out\x18\x01 \x01(\x08\"o\n\x11\x45xportUserRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xbd\x01\n\x12\x45xportUserResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.aisle.v1.Event\x12<\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32*.aisle.v1.ExportUserResponse.FeaturesEntry\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x1a/\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x87\x02\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45VENT_TYPE_VIEW\x10\x01\x12\x14\n\x10\x45VENT_TYPE_CLICK\x10\x02\x12\x1a\n\x16\x45VENT_TYPE_ADD_TO_CART\x10\x03\x12\x1f\n\x1b\x45VENT_TYPE_REMOVE_FROM_CART\x10\x04\x12\x17\n\x13\x45VENT_TYPE_PURCHASE\x10\x05\x12\x15\n\x11\x45VENT_TYPE_REVIEW\x10\x06\x12\x14\n\x10\x45VENT_TYPE_SHARE\x10\x07\x12\x15\n\x11\x45VENT_TYPE_SEARCH\x10\x08\x12\x19\n\x15\x45VENT_TYPE_IMPRESSION\x10\t*\xb6\x01\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x02\x12\x18\n\x14\x45VENT_STATUS_INVALID\x10\x03\x12\x1c\n\x18\x45VENT_STATUS_UNAVAILABLE\x10\x04\x12\x1a\n\x16\x45VENT_STATUS_OPTED_OUT\x10\x05\x32\xaf\x02\n\x0c\x45ventService\x12J\n\x0bWriteEvents\x12\x1c.aisle.v1.WriteEventsRequest\x1a\x1d.aisle.v1.WriteEventsResponse\x12\x44\n\tPurgeUser\x12\x1a.aisle.v1.PurgeUserRequest\x1a\x1b.aisle.v1.PurgeUserResponse\x12G\n\nExportUser\x12\x1b.aisle.v1.ExportUserRequest\x1a\x1c.aisle.v1.ExportUserResponse\x12\x44\n\tSetOptOut\x12\x1a.aisle.v1.SetOptOutRequest\x1a\x1b.aisle.v1.SetOptOutResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,32 +37,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._loaded_options = None
   _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTTYPE']._serialized_start=1503
-  _globals['_EVENTTYPE']._serialized_end=1766
-  _globals['_EVENTSTATUS']._serialized_start=1769
-  _globals['_EVENTSTATUS']._serialized_end=1923
+  _globals['_EVENTTYPE']._serialized_start=1668
+  _globals['_EVENTTYPE']._serialized_end=1931
+  _globals['_EVENTSTATUS']._serialized_start=1934
+  _globals['_EVENTSTATUS']._serialized_end=2116
   _globals['_EVENT']._serialized_start=115
-  _globals['_EVENT']._serialized_end=605
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=535
-  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=584
-  _globals['_EVENTRESULT']._serialized_start=607
-  _globals['_EVENTRESULT']._serialized_end=713
-  _globals['_WRITEEVENTSREQUEST']._serialized_start=715
-  _globals['_WRITEEVENTSREQUEST']._serialized_end=807
-  _globals['_WRITEEVENTSRESPONSE']._serialized_start=809
-  _globals['_WRITEEVENTSRESPONSE']._serialized_end=894
-  _globals['_PURGEUSERREQUEST']._serialized_start=896
-  _globals['_PURGEUSERREQUEST']._serialized_end=990
-  _globals['_PURGEDSTORE']._serialized_start=992
-  _globals['_PURGEDSTORE']._serialized_end=1067
-  _globals['_PURGEUSERRESPONSE']._serialized_start=1069
-  _globals['_PURGEUSERRESPONSE']._serialized_end=1195
-  _globals['_EXPORTUSERREQUEST']._serialized_start=1197
-  _globals['_EXPORTUSERREQUEST']._serialized_end=1308
-  _globals['_EXPORTUSERRESPONSE']._serialized_start=1311
-  _globals['_EXPORTUSERRESPONSE']._serialized_end=1500
-  _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._serialized_start=1453
-  _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._serialized_end=1500
-  _globals['_EVENTSERVICE']._serialized_start=1926
-  _globals['_EVENTSERVICE']._serialized_end=2159
+  _globals['_EVENT']._serialized_end=638
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_start=568
+  _globals['_EVENT_ATTRIBUTESENTRY']._serialized_end=617
+  _globals['_EVENTRESULT']._serialized_start=640
+  _globals['_EVENTRESULT']._serialized_end=746
+  _globals['_WRITEEVENTSREQUEST']._serialized_start=748
+  _globals['_WRITEEVENTSREQUEST']._serialized_end=840
+  _globals['_WRITEEVENTSRESPONSE']._serialized_start=842
+  _globals['_WRITEEVENTSRESPONSE']._serialized_end=927
+  _globals['_PURGEUSERREQUEST']._serialized_start=929
+  _globals['_PURGEUSERREQUEST']._serialized_end=1023
+  _globals['_PURGEDSTORE']._serialized_start=1025
+  _globals['_PURGEDSTORE']._serialized_end=1100
+  _globals['_PURGEUSERRESPONSE']._serialized_start=1102
+  _globals['_PURGEUSERRESPONSE']._serialized_end=1228
+  _globals['_SETOPTOUTREQUEST']._serialized_start=1230
+  _globals['_SETOPTOUTREQUEST']._serialized_end=1320
+  _globals['_SETOPTOUTRESPONSE']._serialized_start=1322
+  _globals['_SETOPTOUTRESPONSE']._serialized_end=1360
+  _globals['_EXPORTUSERREQUEST']._serialized_start=1362
+  _globals['_EXPORTUSERREQUEST']._serialized_end=1473
+  _globals['_EXPORTUSERRESPONSE']._serialized_start=1476
+  _globals['_EXPORTUSERRESPONSE']._serialized_end=1665
+  _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._serialized_start=1618
+  _globals['_EXPORTUSERRESPONSE_FEATURESENTRY']._serialized_end=1665
+  _globals['_EVENTSERVICE']._serialized_start=2119
+  _globals['_EVENTSERVICE']._serialized_end=2422
 # @@protoc_insertion_point(module_scope)

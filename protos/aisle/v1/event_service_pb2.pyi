@@ -31,6 +31,7 @@ class EventStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_STATUS_DUPLICATE: _ClassVar[EventStatus]
     EVENT_STATUS_INVALID: _ClassVar[EventStatus]
     EVENT_STATUS_UNAVAILABLE: _ClassVar[EventStatus]
+    EVENT_STATUS_OPTED_OUT: _ClassVar[EventStatus]
 EVENT_TYPE_UNSPECIFIED: EventType
 EVENT_TYPE_VIEW: EventType
 EVENT_TYPE_CLICK: EventType
@@ -46,9 +47,10 @@ EVENT_STATUS_ACCEPTED: EventStatus
 EVENT_STATUS_DUPLICATE: EventStatus
 EVENT_STATUS_INVALID: EventStatus
 EVENT_STATUS_UNAVAILABLE: EventStatus
+EVENT_STATUS_OPTED_OUT: EventStatus
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "event_type", "event_time", "user_id", "visitor_id", "session_id", "recommendation_id", "item_id", "quantity", "price", "search_query", "impression_item_ids", "placement", "rating", "attributes")
+    __slots__ = ("event_id", "event_type", "event_time", "user_id", "visitor_id", "session_id", "recommendation_id", "item_id", "quantity", "price", "search_query", "impression_item_ids", "placement", "impression_propensities", "rating", "attributes")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +71,7 @@ class Event(_message.Message):
     SEARCH_QUERY_FIELD_NUMBER: _ClassVar[int]
     IMPRESSION_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    IMPRESSION_PROPENSITIES_FIELD_NUMBER: _ClassVar[int]
     RATING_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     event_id: str
@@ -84,9 +87,10 @@ class Event(_message.Message):
     search_query: str
     impression_item_ids: _containers.RepeatedScalarFieldContainer[str]
     placement: _recommendation_service_pb2.Placement
+    impression_propensities: _containers.RepeatedScalarFieldContainer[float]
     rating: float
     attributes: _containers.ScalarMap[str, str]
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[_Union[EventType, str]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., visitor_id: _Optional[str] = ..., session_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., item_id: _Optional[str] = ..., quantity: _Optional[int] = ..., price: _Optional[float] = ..., search_query: _Optional[str] = ..., impression_item_ids: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[_recommendation_service_pb2.Placement, str]] = ..., rating: _Optional[float] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[_Union[EventType, str]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., user_id: _Optional[str] = ..., visitor_id: _Optional[str] = ..., session_id: _Optional[str] = ..., recommendation_id: _Optional[str] = ..., item_id: _Optional[str] = ..., quantity: _Optional[int] = ..., price: _Optional[float] = ..., search_query: _Optional[str] = ..., impression_item_ids: _Optional[_Iterable[str]] = ..., placement: _Optional[_Union[_recommendation_service_pb2.Placement, str]] = ..., impression_propensities: _Optional[_Iterable[float]] = ..., rating: _Optional[float] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class EventResult(_message.Message):
     __slots__ = ("event_id", "status", "field", "description")
@@ -149,6 +153,24 @@ class PurgeUserResponse(_message.Message):
     audit_hash: str
     purge_time: _timestamp_pb2.Timestamp
     def __init__(self, stores: _Optional[_Iterable[_Union[PurgedStore, _Mapping]]] = ..., audit_hash: _Optional[str] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SetOptOutRequest(_message.Message):
+    __slots__ = ("tenant", "user_id", "visitor_id", "opted_out")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    VISITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    OPTED_OUT_FIELD_NUMBER: _ClassVar[int]
+    tenant: str
+    user_id: str
+    visitor_id: str
+    opted_out: bool
+    def __init__(self, tenant: _Optional[str] = ..., user_id: _Optional[str] = ..., visitor_id: _Optional[str] = ..., opted_out: _Optional[bool] = ...) -> None: ...
+
+class SetOptOutResponse(_message.Message):
+    __slots__ = ("opted_out",)
+    OPTED_OUT_FIELD_NUMBER: _ClassVar[int]
+    opted_out: bool
+    def __init__(self, opted_out: _Optional[bool] = ...) -> None: ...
 
 class ExportUserRequest(_message.Message):
     __slots__ = ("tenant", "user_id", "visitor_id", "page_size", "page_token")

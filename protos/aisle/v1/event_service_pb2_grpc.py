@@ -50,6 +50,11 @@ class EventServiceStub:
                 request_serializer=aisle_dot_v1_dot_event__service__pb2.ExportUserRequest.SerializeToString,
                 response_deserializer=aisle_dot_v1_dot_event__service__pb2.ExportUserResponse.FromString,
                 _registered_method=True)
+        self.SetOptOut = channel.unary_unary(
+                '/aisle.v1.EventService/SetOptOut',
+                request_serializer=aisle_dot_v1_dot_event__service__pb2.SetOptOutRequest.SerializeToString,
+                response_deserializer=aisle_dot_v1_dot_event__service__pb2.SetOptOutResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
@@ -78,6 +83,14 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetOptOut(self, request, context):
+        """Keeps a shopper out of all that learns: from then on their events are not stored, their lists are not personalised
+        and no model is trained on what they did; or takes that back. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +108,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.ExportUser,
                     request_deserializer=aisle_dot_v1_dot_event__service__pb2.ExportUserRequest.FromString,
                     response_serializer=aisle_dot_v1_dot_event__service__pb2.ExportUserResponse.SerializeToString,
+            ),
+            'SetOptOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOptOut,
+                    request_deserializer=aisle_dot_v1_dot_event__service__pb2.SetOptOutRequest.FromString,
+                    response_serializer=aisle_dot_v1_dot_event__service__pb2.SetOptOutResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +197,33 @@ class EventService:
             '/aisle.v1.EventService/ExportUser',
             aisle_dot_v1_dot_event__service__pb2.ExportUserRequest.SerializeToString,
             aisle_dot_v1_dot_event__service__pb2.ExportUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOptOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisle.v1.EventService/SetOptOut',
+            aisle_dot_v1_dot_event__service__pb2.SetOptOutRequest.SerializeToString,
+            aisle_dot_v1_dot_event__service__pb2.SetOptOutResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -105,7 +105,7 @@ DEGRADATION_POPULARITY_ONLY: Degradation
 DEGRADATION_STALE_FEATURES: Degradation
 
 class RankedItem(_message.Message):
-    __slots__ = ("item_id", "score", "interest_score", "source", "reasons", "promotion_name", "stage_scores", "explanation")
+    __slots__ = ("item_id", "score", "interest_score", "source", "reasons", "promotion_name", "stage_scores", "explanation", "propensity")
     class StageScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class RankedItem(_message.Message):
     PROMOTION_NAME_FIELD_NUMBER: _ClassVar[int]
     STAGE_SCORES_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     interest_score: float
@@ -129,7 +130,8 @@ class RankedItem(_message.Message):
     promotion_name: str
     stage_scores: _containers.ScalarMap[str, float]
     explanation: Explanation
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., interest_score: _Optional[float] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., reasons: _Optional[_Iterable[str]] = ..., promotion_name: _Optional[str] = ..., stage_scores: _Optional[_Mapping[str, float]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ...) -> None: ...
+    propensity: float
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., interest_score: _Optional[float] = ..., source: _Optional[_Union[CandidateSource, str]] = ..., reasons: _Optional[_Iterable[str]] = ..., promotion_name: _Optional[str] = ..., stage_scores: _Optional[_Mapping[str, float]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class Explanation(_message.Message):
     __slots__ = ("contributions", "baseline_score", "evidence_item_ids")
