@@ -41,6 +41,8 @@ RANKER = "ranker.txt"
 NEW_RANKER = "ranker_new.txt"
 """For lists from which what the shopper had before is left out."""
 ITEM_TO_ITEM = "item_to_item.npz"
+REGULAR_PRICES = "regular_prices.parquet"
+"""`item_id` and `regular_price`, as shoppers' features were trained with. Bundles of before live events lack it."""
 FEATURE_SPEC = "feature_spec.json"
 POPULARITY = "popularity.npy"
 MANIFEST = "manifest.json"
@@ -58,6 +60,7 @@ FILES = (
     RANKER,
     NEW_RANKER,
     ITEM_TO_ITEM,
+    REGULAR_PRICES,
     FEATURE_SPEC,
     POPULARITY,
 )

@@ -26,6 +26,16 @@ def to_us(instant: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
+def parse_instant(text: str) -> datetime:
+    """An aware datetime from ISO 8601; UTC where it names no zone.
+
+    Raises:
+        ValueError: if it is not of that form.
+    """
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Microseconds since 1970, UTC, on the chosen time line."""

@@ -199,15 +199,18 @@ def encode(shopper: Shopper, items: ItemColumns, rows: Rows, scores: ModelScores
     """
     matrix = np.empty((rows.size, len(spec.MATRIX_COLUMNS)), dtype=np.float32)
     idle_days = max((now_us - shopper.last_event_us) / _DAY_US, 0.0) if shopper.is_known else -1.0
-    matrix[:, _ITEM_BLOCK] = items.matrix[rows]
+    matrix[:, _ITEM_BLOCK] = items.matrix.take(rows, axis=0)
     matrix[:, _AGES] += np.where(matrix[:, _AGES] >= 0, (now_us - items.as_of_us) / _DAY_US, 0.0)
     matrix[:, _USER_BLOCK] = shopper.scalars
     matrix[:, _AT["user_idle_days"]] = idle_days
-    matrix[:, _PAIR_BLOCK] = _pair_values(shopper, items, rows, now_us, idle_days)
-    matrix[:, _LEAF_BLOCK] = _leaf_values(shopper, items, rows, now_us, matrix)
-    matrix[:, _AT["pair_leaf_affinity"]] = shopper.leaf_affinity[items.leaf[rows]]
+    heaviest_weight = max(float(shopper.repeat_weights.max(initial=0.0)), 1e-9)
+    leaf = items.leaf[rows]
+    matrix[:, _PAIR_BLOCK] = _PAIR_DEFAULTS
+    _fill_pair_values(matrix, shopper, rows, now_us, idle_days, heaviest_weight)
+    _fill_leaf_values(matrix, shopper, items, leaf, now_us, heaviest_weight)
+    matrix[:, _AT["pair_leaf_affinity"]] = shopper.leaf_affinity[leaf]
     matrix[:, _AT["pair_category_affinity"]] = shopper.category_affinity[items.category[rows]]
-    matrix[:, _AT["pair_price_gap"]] = _price_gap(items.column("item_log_price")[rows], shopper)
+    matrix[:, _AT["pair_price_gap"]] = _price_gap(matrix[:, _AT["item_log_price"]], shopper)
     matrix[:, _I2I_BLOCK] = scores.item_to_item
     matrix[:, _AT["history_score"]] = scores.history
     matrix[:, _AT["interest_score"]] = scores.interest
@@ -231,38 +234,37 @@ def _price_gap(log_prices: Floats, shopper: Shopper) -> Floats:
     return np.where((log_prices > 0) & (mean > 0), log_prices - mean, np.float32(0))
 
 
-def _pair_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, idle_days: float) -> Floats:
-    """float32 [n, 8]: count, weight, weight share, rank, idle days, gap days, due, item due."""
-    values = np.empty((rows.size, 8), dtype=np.float32)
-    values[:] = _PAIR_DEFAULTS
+def _fill_pair_values(
+    matrix: Floats, shopper: Shopper, rows: Rows, now_us: int, idle_days: float, heaviest_weight: float
+) -> None:
+    """The block of what the shopper did with each candidate: count, weight, weight share, rank, idle days, gap days,
+    due, item due; of those that they had before."""
     if not shopper.repeat_rows.size:
-        return values
+        return
     order = np.argsort(shopper.repeat_rows)
-    place = np.searchsorted(shopper.repeat_rows, rows, sorter=order).clip(max=order.size - 1)
+    place = np.minimum(np.searchsorted(shopper.repeat_rows, rows, sorter=order), order.size - 1)
     position = order[place]
-    hit = shopper.repeat_rows[position] == rows
+    hit = np.flatnonzero(shopper.repeat_rows[position] == rows)
     position = position[hit]
     idle = np.maximum((now_us - shopper.repeat_last_us[position]) / _DAY_US, 0.0)
-    gap = shopper.repeat_gap_days[position]
-    decay = 0.5 ** (idle_days / spec.HALF_LIFE_DAYS)
-    values[hit] = np.column_stack(
-        [
-            shopper.repeat_counts[position],
-            shopper.repeat_weights[position] * decay,
-            shopper.repeat_weights[position] / max(float(shopper.repeat_weights.max()), 1e-9),
-            position,
-            idle,
-            gap,
-            _due(idle, gap),
-            _due(idle, items.column("item_gap_days")[rows[hit]]),
-        ]
-    )
-    return values
+    gap, weight = shopper.repeat_gap_days[position], shopper.repeat_weights[position]
+    values = np.empty((hit.size, len(_PAIR_DEFAULTS)), dtype=np.float32)
+    values[:, 0] = shopper.repeat_counts[position]
+    values[:, 1] = weight * 0.5 ** (idle_days / spec.HALF_LIFE_DAYS)
+    values[:, 2] = weight / heaviest_weight
+    values[:, 3] = position
+    values[:, 4] = idle
+    values[:, 5] = gap
+    values[:, 6] = _due(idle, gap)
+    values[:, 7] = _due(idle, matrix[hit, _AT["item_gap_days"]])
+    matrix[hit, _PAIR_BLOCK] = values
 
 
-def _leaf_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, matrix: Floats) -> Floats:
-    """float32 [n, 4] of the shopper's items in each candidate's most specific category: weight over the heaviest's,
-    their number, idle days of the category, and by how much the candidate lags behind it."""
+def _fill_leaf_values(
+    matrix: Floats, shopper: Shopper, items: ItemColumns, leaf: Rows, now_us: int, heaviest_weight: float
+) -> None:
+    """The block of the shopper's items in each candidate's most specific category: weight over the heaviest's, their
+    number, idle days of the category, and by how much the candidate lags behind it."""
     size = len(items.leaves) + 1  # the last entry stands for "no category" and stays empty
     own = items.leaf[shopper.repeat_rows]
     in_leaf = own >= 0
@@ -270,20 +272,16 @@ def _leaf_values(shopper: Shopper, items: ItemColumns, rows: Rows, now_us: int, 
     heaviest, last_us = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.int64)
     np.maximum.at(heaviest, own, shopper.repeat_weights[in_leaf])
     np.maximum.at(last_us, own, shopper.repeat_last_us[in_leaf])
-    count = np.bincount(own, minlength=size).astype(np.float32)
-    leaf = items.leaf[rows]
-    known = count[leaf] > 0
+    count = np.bincount(own, minlength=size)[leaf]
+    known = count > 0
     idle = np.where(known, np.maximum((now_us - last_us[leaf]) / _DAY_US, 0.0), -1.0)
     item_idle = matrix[:, _AT["pair_idle_days"]]
-    share = matrix[:, _AT["pair_weight_share"]] * max(float(shopper.repeat_weights.max(initial=0.0)), 1e-9)
-    return np.column_stack(
-        [
-            np.where(known, share / np.maximum(heaviest[leaf], 1e-9), 0.0),
-            count[leaf],
-            idle,
-            np.where(known & (item_idle >= 0), item_idle - idle, -1.0),
-        ]
-    ).astype(np.float32)
+    share = matrix[:, _AT["pair_weight_share"]] * heaviest_weight
+    values = matrix[:, _LEAF_BLOCK]
+    values[:, 0] = np.where(known, share / np.maximum(heaviest[leaf], 1e-9), 0.0)
+    values[:, 1] = count
+    values[:, 2] = idle
+    values[:, 3] = np.where(known & (item_idle >= 0), item_idle - idle, -1.0)
 
 
 _PAIR_DEFAULTS = np.array([0, 0, 0, -1, -1, -1, -1, -1], dtype=np.float32)

@@ -42,7 +42,7 @@ def materialise_bundle(data: Dataset, bundle: Bundle, feast_dir: Path, offline_d
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m features.materialise", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"))
     parser.add_argument("--feast-dir", type=Path, default=Path("build/feast"), help="Feast's registry")

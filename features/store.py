@@ -36,6 +36,7 @@ from features.offline import FEATURES, EntityName, check_table, polars_type, utc
 
 __all__ = [
     "StoreUnavailable",
+    "UserEraser",
     "UserReader",
     "UserWriter",
     "close_store",
@@ -221,6 +222,49 @@ class UserReader:
             return None
         _check_parallel(row)
         return row | {"event_timestamp": stamp}
+
+
+class UserEraser:
+    """Forgets shoppers; for one event loop.
+
+    Feast has no removal of one entity. The Redis store keeps a shopper's rows of all views, also of feature lists of
+    before, in one hash per project: its key is removed, in every project that the registry knows.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        """Look the projects up once."""
+        self._online: Any = store.provider.online_store
+        self._online_config = store.config.online_store
+        names = {store.project, *(project.name for project in store.list_projects())}
+        self._configs = [store.config.model_copy(update={"project": name}) for name in sorted(names)]
+
+    async def count(self, user_ids: Sequence[str]) -> int:
+        """How many hashes there are of some shoppers.
+
+        Raises:
+            StoreUnavailable: if the online store does not answer.
+        """
+        return await self._each("exists", user_ids)
+
+    async def erase(self, user_ids: Sequence[str]) -> int:
+        """Remove the hashes of some shoppers; the number of those that there were. Safe to repeat.
+
+        Raises:
+            StoreUnavailable: if the online store does not answer; some may have been removed.
+        """
+        return await self._each("delete", user_ids)
+
+    async def _each(self, command: str, user_ids: Sequence[str]) -> int:
+        entities = [_key("user", name) for name in user_ids]
+        count = 0
+        try:
+            client = await self._online._get_client_async(self._online_config)
+            for config in self._configs:
+                for key in self._online._generate_redis_keys_for_entities(config, entities):
+                    count += int(await getattr(client, command)(key))
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(str(error)) from error
+        return count
 
 
 @dataclass(frozen=True, slots=True)

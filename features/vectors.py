@@ -54,3 +54,38 @@ class MappedVectors:
 def every_vector(vectors: Vectors) -> npt.NDArray[np.float32]:
     """All of them, float32 [N, D], as a new array."""
     return vectors[np.arange(len(vectors), dtype=np.int32)]
+
+
+class PatchedVectors:
+    """Other vectors beside or instead of some of those there are, which are neither copied nor written to."""
+
+    def __init__(self, base: Vectors, rows: Places, vectors: npt.NDArray[np.float32], row_count: int) -> None:
+        """Give `rows` the given vectors.
+
+        Args:
+            base: Of the rows 0 to N - 1.
+            rows: Distinct rows [n] below `row_count`; all from N on must be among them.
+            vectors: float32 [n, D].
+            row_count: How many there are now.
+
+        Raises:
+            ValueError: if a row has no vector.
+        """
+        self._base, self._vectors = base, vectors
+        self._place = np.full(row_count, -1, dtype=np.int32)
+        self._place[rows] = np.arange(len(rows), dtype=np.int32)
+        if (self._place[len(base) :] < 0).any():
+            raise ValueError(f"row {len(base) + int(np.argmax(self._place[len(base) :] < 0))} has no vector")
+
+    def __len__(self) -> int:
+        """N."""
+        return self._place.size
+
+    def __getitem__(self, rows: Places, /) -> npt.NDArray[np.float32]:
+        """See `Vectors`."""
+        places = self._place[rows]
+        patched = places >= 0
+        found = np.empty((len(places), self._vectors.shape[1]), dtype=np.float32)
+        found[~patched] = self._base[rows[~patched]]
+        found[patched] = self._vectors[places[patched]]
+        return found

@@ -29,6 +29,21 @@ class Vocabulary:
             if self._row_of.setdefault(name, row) != row:
                 raise ValueError(f"id {name!r} occurs twice, at rows {self._row_of[name]} and {row}")
 
+    def extended(self, ids: Sequence[str]) -> "Vocabulary":
+        """The same ids at the same rows, and more of them behind.
+
+        Raises:
+            ValueError: if one of `ids` is there already, or twice among them; the message names it.
+        """
+        if not ids:
+            return self
+        more = Vocabulary(())
+        more.ids, more._row_of = [*self.ids, *ids], self._row_of.copy()
+        for row, name in enumerate(ids, len(self)):
+            if more._row_of.setdefault(name, row) != row:
+                raise ValueError(f"id {name!r} occurs twice, at rows {more._row_of[name]} and {row}")
+        return more
+
     def __len__(self) -> int:
         """Number of ids."""
         return len(self.ids)

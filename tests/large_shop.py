@@ -76,6 +76,7 @@ def write_large_bundle(
         write_tiny_towers(root, seed=0)
         shop.items.write_parquet(root / files.ITEMS)
         shop.features.write_parquet(root / files.ITEM_COLUMNS)
+        shop.items.select("item_id", regular_price="price").write_parquet(root / files.REGULAR_PRICES)
         np.save(root / files.ITEM_VECTORS, shop.vectors.astype(np.float16))
         np.save(root / files.POPULARITY, popular_rows(item_columns(shop.items, shop.features, AS_OF)))
         build_index(shop.vectors, exact_rows_max=exact_rows_max).save(root / files.INDEX)

@@ -159,6 +159,7 @@ def write_shop_bundle(bundles: Path, seed: int, item_count: int = 40) -> Bundle:
         write_tiny_towers(root, seed)
         shop.items.write_parquet(root / files.ITEMS)
         shop.features.write_parquet(root / files.ITEM_COLUMNS)
+        shop.items.select("item_id", regular_price="price").write_parquet(root / files.REGULAR_PRICES)
         np.save(root / files.ITEM_VECTORS, shop.vectors.astype(np.float16))
         np.save(root / files.POPULARITY, popular_rows(item_columns(shop.items, shop.features, AS_OF)))
         build_index(shop.vectors).save(root / files.INDEX)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features import spec
+from features.item_text import item_text_column
 from features.schema import Dataset
 from features.transforms import known_events
 from features.vocab import Rows
@@ -48,8 +49,7 @@ class Texts:
 
 def item_texts(items: pl.DataFrame) -> Texts:
     """What the text tower reads of each item: title, then description."""
-    text = pl.concat_str(pl.col("title"), pl.col("description").replace("", None), separator=". ", ignore_nulls=True)
-    column = items.select(text.alias("text"))["text"]
+    column = items.select(item_text_column()).to_series()
     distinct = sorted(column.unique().to_list())
     position = {value: index for index, value in enumerate(distinct)}
     return Texts(distinct, np.array([position[value] for value in column], dtype=np.int64))

@@ -14,7 +14,7 @@ import polars as pl
 from features import bundle as files
 from features.encode import item_columns
 from features.schema import Dataset
-from features.transforms import item_features, known_events
+from features.transforms import item_features, known_events, regular_prices
 from services.ranking.ordering import ItemToItem, popular_rows
 from services.retrieval.index import build_index
 from training.compress import compress
@@ -41,9 +41,11 @@ def write_files(
     as_of: datetime,
 ) -> None:
     """Everything but the manifest, into an existing directory."""
-    features = item_features(known_events(data.events, as_of), items, data.promotions, as_of)
+    known = known_events(data.events, as_of)
+    features = item_features(known, items, data.promotions, as_of)
     items.write_parquet(root / files.ITEMS)
     features.write_parquet(root / files.ITEM_COLUMNS)
+    regular_prices(known).sort("item_id").write_parquet(root / files.REGULAR_PRICES)
     np.save(root / files.ITEM_VECTORS, towers.vectors.astype(np.float16))
     np.save(root / files.POPULARITY, popular_rows(item_columns(items, features, as_of)))
     build_index(towers.vectors).save(root / files.INDEX)

@@ -1,6 +1,8 @@
 """Where data comes from: one small module per source, one function to load any of them.
 
-A source is named by a spec: `complete-journey`, `parquet:DIR`, `synthetic` or `synthetic:seed=1,user_count=50`.
+A source is named by a spec: `complete-journey`, `parquet:DIR`, `synthetic` or `synthetic:seed=1,user_count=50`. With
+`+live:DIR` after it, what a live folder holds is laid over it (live_data.py): `complete-journey+live:build/live`. A
+live folder alone is no data set: it has neither a calendar nor the items that never changed.
 """
 
 import hashlib
@@ -8,9 +10,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from features.adapters import cache, complete_journey, parquet, synthetic
+from features.live_data import with_live
 from features.schema import Dataset
 
 ADAPTERS = (complete_journey.NAME, parquet.NAME, synthetic.NAME)
+LIVE = "+live:"
+"""Between a source's spec and a live folder."""
 
 
 class AdapterError(ValueError):
@@ -21,13 +26,28 @@ def load(spec: str, cache_dir: Path) -> Dataset:
     """Load a data set.
 
     Args:
-        spec: `ADAPTER` or `ADAPTER:ARGUMENT`; see the module.
+        spec: `ADAPTER` or `ADAPTER:ARGUMENT`, either with `+live:DIR`; see the module.
         cache_dir: Folder for the prepared copies of slow sources and, in `rejects/`, for side files of rejected rows.
 
     Raises:
         AdapterError: The adapter is unknown, or lacks its argument or its package.
         SchemaError: A file cannot be used; names the file and the column.
     """
+    source, live, folder = spec.partition(LIVE)
+    if not live:
+        return _load_source(spec, cache_dir)
+    if not folder:
+        raise AdapterError(f"data {spec!r}: write {source}{LIVE}DIR")
+    return with_live(_load_source(source, cache_dir), Path(folder), cache_dir / "rejects")
+
+
+def live_folder(spec: str) -> Path | None:
+    """The live folder that a spec names, if it names one."""
+    _, live, folder = spec.partition(LIVE)
+    return Path(folder) if live else None
+
+
+def _load_source(spec: str, cache_dir: Path) -> Dataset:
     name, _, argument = spec.partition(":")
     rejects_dir = cache_dir / "rejects"
     if name == synthetic.NAME:

@@ -12,19 +12,20 @@ _ON_SALE = 0.9
 """A purchase below this share of the item's regular price counts as discounted."""
 
 
-def user_features(known: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+def user_features(known: pl.DataFrame, items: pl.DataFrame, prices: pl.DataFrame | None = None) -> pl.DataFrame:
     """One row per shopper with the USER_FEATURES, from `known_events`.
 
     Args:
         known: The result of `known_events`.
         items: The ITEMS table; only events with these items count.
+        prices: What `regular_prices` made of more events than these; by default it is asked of `known`.
 
     Returns:
         `user_id` and the USER_FEATURES columns, sorted by `user_id`.
     """
     catalogue = items.select("item_id", leaf=category_name(), category_2=category_name(2))
     joined = known.join(catalogue, on="item_id", how="inner", maintain_order="left").join(
-        regular_prices(known), on="item_id", how="left", maintain_order="left"
+        regular_prices(known) if prices is None else prices, on="item_id", how="left", maintain_order="left"
     )
     last = joined.group_by("user_id").agg(last_event_us=microseconds("event_time").max())
     pairs = _pairs(joined, last)
@@ -43,7 +44,9 @@ def user_features(known: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
 
 
 def _user_scalars(joined: pl.DataFrame) -> pl.DataFrame:
-    session = pl.coalesce("session_id", pl.col("event_time").dt.date().cast(pl.String))
+    session = pl.col("session_id")
+    if joined["session_id"].has_nulls():  # days as text take longer than all the rest
+        session = pl.coalesce(session, pl.col("event_time").dt.date().cast(pl.String))
     bought = pl.col("event_type") == "purchase"
     span_days = (microseconds("event_time").max() - microseconds("event_time").min()) / DAY_US
     return (

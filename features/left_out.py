@@ -1,0 +1,81 @@
+"""Shoppers whom training leaves out: `<live folder>/left_out/shoppers.parquet`, by keyed hash.
+
+Choices:
+- One rule for opting out and for being forgotten: of somebody in the list no event of the shop's own data counts any
+  more, and of the live log those that arrived after `until`; none where there is no `until`, which is who is opted out
+  now. So data that is prepared anew from the shop's files does not bring back who was purged.
+- The list outlives a purge, and so it holds no ids.
+
+Knows nothing of how anybody came into it.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from features.atomic import locked, make_folder, write_atomically
+from features.schema import INSTANT, SchemaError
+from features.shopper_digest import LEFT_OUT_FOLDER, Digest
+from features.tables import read_parquet
+
+LEFT_OUT = pl.Schema({"digest": pl.String(), "until": INSTANT})
+"""Columns of the list; `until` is by the machine's clock, as times of arrival are."""
+
+_NAMES = pl.Schema({"user_id": pl.String(), "until": INSTANT})
+_FILE = "shoppers.parquet"
+
+
+def read_left_out(live: Path) -> pl.DataFrame:
+    """The list, LEFT_OUT; without a file, nobody.
+
+    Raises:
+        SchemaError: The file cannot be read, or its columns are others; names it.
+    """
+    path = live / LEFT_OUT_FOLDER / _FILE
+    if not path.exists():
+        return LEFT_OUT.to_frame()
+    frame = read_parquet(path)
+    if frame.schema != LEFT_OUT:
+        raise SchemaError(f"{path}: found {dict(frame.schema)}, expected {dict(LEFT_OUT)}")
+    return frame
+
+
+def leave_out(live: Path, digests: Collection[str]) -> None:
+    """Put shoppers into the list, for as long as nobody says otherwise."""
+    _change(live, digests, None, keep_opted_out=False)
+
+
+def leave_out_until(live: Path, digests: Collection[str], until: datetime, *, keep_opted_out: bool) -> None:
+    """Put shoppers into the list, up to an instant.
+
+    Args:
+        live: The live folder.
+        digests: Of the shoppers' ids, and of their pseudonyms.
+        until: Aware instant.
+        keep_opted_out: Whether those who are left out without an end stay so.
+    """
+    _change(live, digests, until, keep_opted_out=keep_opted_out)
+
+
+def named(left_out: pl.DataFrame, names: Iterable[str], digest: Digest) -> pl.DataFrame:
+    """Those of some ids that are in the list: `user_id` and `until`."""
+    until = dict(left_out.iter_rows())
+    digests = {name: digest(name) for name in names} if until else {}
+    found = {name: until[of_name] for name, of_name in digests.items() if of_name in until}
+    return pl.DataFrame({"user_id": list(found), "until": list(found.values())}, schema=_NAMES)
+
+
+def _change(live: Path, digests: Collection[str], until: datetime | None, *, keep_opted_out: bool) -> None:
+    make_folder(live)
+    with locked(live):  # not the list's own folder, which who writes atomically takes
+        before = read_left_out(live)
+        theirs = pl.col("digest").is_in(pl.Series(sorted(digests), dtype=pl.String).implode())
+        kept = ~theirs | pl.col("until").is_null() if keep_opted_out else ~theirs
+        stays = set(before.filter(theirs & pl.col("until").is_null())["digest"]) if keep_opted_out else set[str]()
+        new = pl.DataFrame({"digest": sorted(set(digests) - stays)}, schema={"digest": pl.String}).with_columns(
+            until=pl.lit(until, dtype=INSTANT)
+        )
+        after = pl.concat([before.filter(kept), new])
+        write_atomically(live / LEFT_OUT_FOLDER / _FILE, after.write_parquet)
