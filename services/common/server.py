@@ -21,7 +21,6 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from services.common.errors import ErrorInterceptor
-from services.common.overload import Admission
 from services.common.security import guards
 from services.common.settings import ServiceSettings
 from services.common.telemetry import CallMetrics, configure_logging, start_exporter
@@ -67,7 +66,7 @@ async def running_server(
     register: Register,
     *,
     registry: CollectorRegistry | None = None,
-    admission: Admission | None = None,
+    admission: grpc.aio.ServerInterceptor | None = None,  # type: ignore[type-arg] # generic in the stubs only
     reuse_port: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """Runs a server for the length of the `async with` block, then stops it gracefully.
@@ -115,7 +114,7 @@ async def serve(
     register: Register,
     *,
     registry: CollectorRegistry | None = None,
-    admission: Admission | None = None,
+    admission: grpc.aio.ServerInterceptor | None = None,  # type: ignore[type-arg] # generic in the stubs only
     reuse_port: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then stops gracefully. For a process of its own; arguments as `running_server`.

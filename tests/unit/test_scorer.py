@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from services.common.scorer import ScorerUnavailable, TritonScorer
 from services.common.towers import TowerModels
-from services.ranking.scorer import ScorerUnavailable, TritonScorer
 
 FAULTY: dict[str, npt.NDArray[Any] | None] = {
     "missing": None,
