@@ -1,0 +1,167 @@
+"""Shoppers in files: "event_files", "offline_files" and "training_cache".
+
+Choices:
+- Tables are found by what they are: a Parquet file with a column that names shoppers, a JSON Lines file of rejected
+  rows. So a table that an evaluation leaves behind, or the next kind of cache, is found without being listed here.
+- Each file is replaced atomically; its other rows stay, in their order.
+- What a killed writer left half-written (hidden, unreadable) counts as a record and is removed. Any other file that
+  cannot be read stops the purge: nobody can say whom it names.
+- Files hold ids or their pseudonyms: both are looked for.
+
+Weights, indices and bundles hold no ids (training keeps none per shopper). What a model has learned from a shopper ends
+with the next full training. The shop's own source files are the shop's.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features import event_log
+from features.atomic import remove_leftovers, write_atomically
+from services.common.streams import Unavailable
+from services.ingest.privacy.shopper import Shopper
+
+_COLUMNS = ("user_id", "visitor_id")
+
+
+class EventFiles:
+    """The log of live events."""
+
+    name = "event_files"
+
+    def __init__(self, live_dir: Path) -> None:
+        """Args: live_dir: as for every process."""
+        self._live_dir = live_dir
+
+    async def count(self, shopper: Shopper) -> int:
+        """How many rows."""
+        return await asyncio.to_thread(event_log.count_of, self._live_dir, shopper.names)
+
+    async def remove(self, shopper: Shopper) -> int:
+        """Remove them; no updater may hold a part of the shopper's shard meanwhile."""
+        return await asyncio.to_thread(event_log.rewrite_without, self._live_dir, shopper.names)
+
+
+class Tables:
+    """Parquet and JSON Lines below a folder."""
+
+    def __init__(self, name: str, folder: Path, besides: Iterable[Path] = ()) -> None:
+        """Take all of a folder.
+
+        Args:
+            name: As PurgedStore calls it.
+            folder: May be absent.
+            besides: Folders within that are other stores'.
+        """
+        self.name = name
+        self._folder, self._besides = folder, [path.resolve() for path in besides]
+
+    async def count(self, shopper: Shopper) -> int:
+        """How many rows."""
+        return await asyncio.to_thread(self._sum, shopper, _count_rows, _count_lines)
+
+    async def remove(self, shopper: Shopper) -> int:
+        """Remove them."""
+        return await asyncio.to_thread(self._sum, shopper, _remove_rows, _remove_lines)
+
+    def _sum(self, shopper: Shopper, rows: "_Work", lines: "_Work") -> int:
+        count = 0
+        for path in self._paths():
+            work = lines if path.suffix == ".jsonl" else rows
+            try:
+                count += work(path, shopper.names)
+            except FileNotFoundError:  # removed meanwhile by whoever made it
+                continue
+            except pl.exceptions.PolarsError as error:
+                if not path.name.startswith("."):
+                    raise Unavailable(f"{path}: cannot be read") from error
+                count += 1
+                if work is _remove_rows:
+                    _remove_leftover(path)
+        return count
+
+    def _paths(self) -> Iterator[Path]:
+        for path in sorted(self._folder.rglob("*")):
+            # Hidden files too: what a killed writer left behind may name shoppers.
+            is_table = path.suffix in {".parquet", ".jsonl"} or ".parquet." in path.name
+            if is_table and path.is_file() and not path.is_symlink() and not self._is_besides(path):
+                yield path
+
+    def _is_besides(self, path: Path) -> bool:
+        whole = path.resolve()
+        return any(whole.is_relative_to(folder) for folder in self._besides)
+
+
+def _remove_leftover(path: Path) -> None:
+    if path.suffix == ".tmp":
+        remove_leftovers(path.parent)  # waits for whoever is still writing one
+    else:
+        path.unlink(missing_ok=True)
+
+
+_Work = Callable[[Path, frozenset[str]], int]
+
+
+def _theirs(path: Path, names: frozenset[str]) -> pl.Expr | None:
+    """Whether a row names one of the shopper's; None for a table without shoppers."""
+    columns = [name for name in _COLUMNS if pl.read_parquet_schema(path).get(name) == pl.String]
+    sought = pl.Series(sorted(names), dtype=pl.String).implode()
+    return pl.any_horizontal(pl.col(columns).is_in(sought).fill_null(False)) if columns else None
+
+
+def _count_rows(path: Path, names: frozenset[str]) -> int:
+    theirs = _theirs(path, names)
+    if theirs is None:
+        return 0
+    count: int = pl.scan_parquet(path, glob=False).filter(theirs).select(pl.len()).collect().item()
+    return count
+
+
+def _remove_rows(path: Path, names: frozenset[str]) -> int:
+    theirs, count = _theirs(path, names), _count_rows(path, names)
+    if theirs is not None and count:
+        rows = pl.read_parquet(path, glob=False, hive_partitioning=False).filter(~theirs)
+        write_atomically(path, rows.write_parquet)
+    return count
+
+
+def _count_lines(path: Path, names: frozenset[str]) -> int:
+    return sum(_names_one(line, names) for line in _lines(path))
+
+
+def _remove_lines(path: Path, names: frozenset[str]) -> int:
+    count = _count_lines(path, names)
+    if count:
+        kept = "".join(line for line in _lines(path) if not _names_one(line, names))
+        write_atomically(path, partial(Path.write_text, data=kept, encoding="utf-8"))
+    return count
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        yield from file
+
+
+def _names_one(line: str, names: frozenset[str]) -> bool:
+    """Whether a line is about one of the shopper's: a rejected row keeps its original as JSON or as plain text."""
+    if not any(name in line or json.dumps(name)[1:-1] in line for name in names):
+        return False
+    row = _json(line)
+    original = row.get("original") if isinstance(row, dict) else None
+    inner = _json(original) if isinstance(original, str) else row
+    if isinstance(inner, dict):
+        return any(str(inner.get(column)) in names for column in _COLUMNS)
+    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", original or line) for name in names)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

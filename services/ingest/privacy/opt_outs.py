@@ -1,0 +1,73 @@
+"""Who is left out of all that learns, and how that is said to those who must know.
+
+Choices: Valkey says it to whoever takes in events (`opted_out` of the shopper's shard), a list beside the log to
+training (features/left_out.py); both hold keyed hashes, so that an opt-out outlives a purge. On the way out Valkey is
+first: nothing new is stored from then on. On the way in it is last.
+
+Events that were in no file yet when a shopper opted out are removed with the state. Files keep what they have: training
+does not see it, and the shopper may still ask for it or have it purged.
+"""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+from features.left_out import leave_out, leave_out_until
+from services.common.streams import Client, ShardKeys, one_error, shard_of
+from services.ingest.privacy.shopper import Shopper
+
+
+class OptOuts:
+    """The two lists."""
+
+    def __init__(self, client: Client, shards: int, live_dir: Path) -> None:
+        """Args: shards: as for every process. live_dir: likewise."""
+        self._client, self._shards, self._live_dir = client, shards, live_dir
+
+    async def add(self, shopper: Shopper) -> None:
+        """Leave a shopper out.
+
+        Raises:
+            Unavailable: Valkey does not answer.
+            OSError: the list cannot be written; the shopper's events are refused all the same.
+        """
+        await self._set("sadd", shopper)
+        await asyncio.to_thread(leave_out, self._live_dir, shopper.digests_of_names)
+
+    async def drop(self, shopper: Shopper, now: datetime) -> bool:
+        """Take a shopper in again, beginning with nothing; whether anything changed.
+
+        Raises:
+            Unavailable: Valkey does not answer.
+            OSError: the list cannot be written; the shopper is still left out.
+        """
+        if not await self.holds(shopper):
+            return False
+        end = leave_out_until
+        await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=False)
+        await self._set("srem", shopper)
+        return True
+
+    async def forget_past(self, shopper: Shopper, now: datetime) -> None:
+        """See to it that what the shop's own data says of a shopper is not used any more; opt-outs stay.
+
+        Raises:
+            OSError: the list cannot be written.
+        """
+        end = leave_out_until
+        await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=True)
+
+    async def holds(self, shopper: Shopper) -> bool:
+        """Whether one of the shopper's ids is left out.
+
+        Raises:
+            Unavailable: Valkey does not answer.
+        """
+        return any(await self._set("sismember", shopper))
+
+    async def _set(self, command: str, shopper: Shopper) -> list[int]:
+        with one_error():
+            return [
+                int(await getattr(self._client, command)(ShardKeys(shard_of(name, self._shards)).opted_out, digest))
+                for name, digest in zip(shopper.ids, shopper.digests, strict=True)
+            ]

@@ -1,0 +1,89 @@
+"""The entries that one round takes from one shard, sorted out by what becomes of them.
+
+Knows nothing of states, features or Valkey.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from features import spec
+from services.common.streams import EntryId, shard_of
+from services.ingest import records
+from services.ingest.records import Event, UnreadableEvent
+from services.ingest.updater.shard_store import Entry, Letter
+from services.ingest.updater.state import EVENTS_OF_STATE
+
+
+@dataclass(slots=True)
+class Batch:
+    """A shard's part of a round."""
+
+    shard: int
+    before: EntryId
+    """Last entry of the round before."""
+    position: EntryId
+    """Last entry of this one."""
+    entry_count: int
+    counting: dict[str, list[tuple[Entry, Event]]] = field(default_factory=dict)
+    """Shopper to events that features are made of."""
+    others: dict[str, list[EntryId]] = field(default_factory=dict)
+    """Shopper to entries of other events."""
+    letters: list[Letter] = field(default_factory=list)
+    left_out: list[EntryId] = field(default_factory=list)
+    """Entries of shoppers who have opted out."""
+    states: dict[str, bytes] = field(default_factory=dict)
+    """Shopper of `counting` to state."""
+    stamp_us: int = 0
+    """Time stamp of its rows; 0 as long as there is none."""
+
+    @property
+    def shoppers(self) -> list[str]:
+        """All of whom it holds an event."""
+        return list(self.counting.keys() | self.others.keys())
+
+    def leave_out(self, shoppers: Iterable[str]) -> None:
+        """Take the events of shoppers who have opted out away."""
+        for shopper in shoppers:
+            self.left_out += [entry.id for entry, _ in self.counting.pop(shopper, [])]
+            self.left_out += self.others.pop(shopper, [])
+
+    def bury(self, shopper: str, reason: str) -> None:
+        """Make dead letters of a shopper's events."""
+        self.letters += [Letter(entry, reason) for entry, _ in self.counting.pop(shopper)]
+        del self.states[shopper]
+
+    def frame(self) -> pl.DataFrame:
+        """The events that features are made of, EVENTS_OF_STATE, in the stream's order within each shopper."""
+        events = [(shopper, event) for shopper, found in self.counting.items() for _, event in found]
+        times = pl.Series([records.time_us(event) for _, event in events], dtype=pl.Int64)
+        columns = {
+            "user_id": [shopper for shopper, _ in events],
+            "item_id": [event.item_id for _, event in events],
+            "event_id": [event.event_id for _, event in events],
+            "event_type": [records.type_name(event) for _, event in events],
+            "event_time": times.cast(EVENTS_OF_STATE["event_time"]),
+            "price": [records.price_of(event) for _, event in events],
+            "session_id": [event.session_id or None for _, event in events],
+        }
+        return pl.DataFrame(columns, schema=EVENTS_OF_STATE)
+
+
+def sorted_out(shard: int, shards: int, before: EntryId, entries: Sequence[Entry]) -> Batch:
+    """A batch of at least one entry; what cannot be read is a dead letter from the beginning."""
+    batch = Batch(shard, before, entries[-1].id, len(entries))
+    for entry in entries:
+        try:
+            event = records.parse(entry.event)
+        except UnreadableEvent as error:
+            batch.letters.append(Letter(entry, str(error)))
+            continue
+        shopper = records.shopper_of(event)
+        if (theirs := shard_of(shopper, shards)) != shard:
+            batch.letters.append(Letter(entry, f"belongs to shard {theirs}"))
+        elif event.item_id and spec.EVENT_WEIGHTS.get(records.type_name(event), 0.0) > 0:
+            batch.counting.setdefault(shopper, []).append((entry, event))
+        else:
+            batch.others.setdefault(shopper, []).append(entry.id)
+    return batch
