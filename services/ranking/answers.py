@@ -88,7 +88,7 @@ async def rank(
     model, pipeline = pipeline.release.model, for_one_shopper(pipeline, request.visitor_id)
     taste, experiment_ids = assigned(house.experiments, request, house.taste)
     with trace.stage("total"):
-        rows, missing = known_rows(model.items.vocabulary, request.item_ids)
+        rows, missing = known_rows(model.items.vocabulary, request.item_ids, model.facets.gone)
         context_rows, missing_context = known_rows(model.items.vocabulary, request.context_item_ids)
         pipeline = replace(pipeline, session_rows=context_rows)
         selection = EVERYTHING

@@ -7,11 +7,11 @@ from features.encode import Floats
 from features.store import StoreUnavailable
 from features.vocab import Rows
 from services.common.breaker import Breaker, BreakerOpen
+from services.common.scorer import Scorer, ScorerUnavailable
 from services.common.towers import FloatArray, IntArray
 from services.ranking.ordering import Mask
 from services.ranking.pipeline import Users
 from services.ranking.retriever import Retriever, RetrieverUnavailable
-from services.ranking.scorer import Scorer, ScorerUnavailable
 
 _NOT_ASKED = "not asked: it has failed too often of late"
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.store import StoreUnavailable
+from services.common.scorer import Scorer, ScorerUnavailable
 from services.common.towers import FloatArray, IntArray
 from services.ranking.pipeline import Users
-from services.ranking.scorer import Scorer, ScorerUnavailable
 
 
 class UsersOnce:

@@ -18,6 +18,7 @@ from features.encode import Shopper, history_ages_days, resolve
 from features.store import StoreUnavailable
 from features.vocab import NO_ROWS, Rows
 from services.common.overload import NO_TURNS, Turns
+from services.common.scorer import Scorer, ScorerUnavailable
 from services.ranking.ordering import (
     EVERYTHING,
     Explanations,
@@ -40,7 +41,6 @@ from services.ranking.ordering import (
 )
 from services.ranking.release import Release
 from services.ranking.retriever import Retriever, RetrieverUnavailable
-from services.ranking.scorer import Scorer, ScorerUnavailable
 from services.ranking.trace import Budgets, Degradation, Trace
 
 OfContext: TypeAlias = Callable[[OrderingModel, Rows, int, Mask], RankedList]
@@ -73,6 +73,8 @@ class Pipeline:
     stale_after_us: int
     turns: Turns = NO_TURNS
     """Who computes when."""
+    is_behind: Callable[[str], bool] = field(default=lambda _: False)
+    """Whether a shopper's features do not know of what the shopper did lately."""
     session_rows: Rows = field(default_factory=lambda: NO_ROWS)
     """What the shopper has before them now."""
 
@@ -195,7 +197,8 @@ class Pipeline:
     async def shopper(self, user_id: str, trace: Trace) -> Shopper:
         """The shopper's row; an unknown one where there is none or the store does not answer."""
         row, now_us = None, self.clock.now_us()
-        if now_us - to_us(self.release.as_of) > self.stale_after_us:
+        is_old = now_us - to_us(self.release.as_of) > self.stale_after_us
+        if is_old or (user_id and self.is_behind(user_id)):
             trace.degradations.add(Degradation.STALE_FEATURES)
         if user_id:
             with trace.stage("features"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from features.vocab import Rows
+from features.vocab import NO_ROWS, Rows
 from services.common.errors import InvalidField
 from services.ranking.ordering import (
     Mask,
@@ -65,7 +65,8 @@ async def promote(
     if request.exploration_weight:
         bounds = Selection(allowed=allowed, purchased_within_us=bought_us)
         unknown = await pipeline.little_known(shopper_id(request), PROMOTED_ITEMS_MAX, trace, bounds)
-        tried = drawn(unknown, recommendation_id)
+        promised = [promotion.ranked.rows for promotion in promotions]
+        tried = drawn(unknown, recommendation_id, np.concatenate([NO_ROWS, *promised]))
         promotions.append(Promoted(tried, round(100 * request.exploration_weight), source=Source.EXPLORATION))
     return with_promotions(ranked, promotions, page_size)
 

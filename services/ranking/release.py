@@ -1,5 +1,6 @@
 """What one bundle is in a ranking process: immutable, taken once per request, so that no reply mixes two bundles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ class Release:
 
 
 def open_release(bundles: Path) -> Release:
-    """Verify and load the bundle that the pointer names.
+    """Verify and load the bundle that the pointer names; its ranker's code is made here.
 
     Raises:
         BundleError: naming the file that is missing, altered or does not fit.
@@ -34,23 +35,23 @@ def open_release(bundles: Path) -> Release:
     return load_release(serving_path(bundles))
 
 
-def load_release(root: Path, ranker_code: Path | None = None) -> Release:
+def load_release(root: Path, ranker_code: Callable[[], Path | None] = lambda: None) -> Release:
     """Verify and load the bundle in a directory.
 
     Args:
         root: The bundle's directory.
-        ranker_code: File with the ranker's machine code, made if it is not there; by default it is made and not kept.
+        ranker_code: Asked last, for the file with the ranker's machine code; None: it is made and not kept.
 
     Raises:
         BundleError: naming the file that is missing, altered or does not fit.
     """
     bundle = open_bundle(root)
-    rankers = Rankers.load(bundle)
-    rankers.all_items.compile(ranker_code)  # now rather than within the first request
+    rankers, model = Rankers.load(bundle), open_model(bundle)
+    rankers.all_items.compile(ranker_code())  # now rather than within the first request
     return Release(
         version=bundle.version,
         as_of=bundle.as_of,
-        model=open_model(bundle),
+        model=model,
         rankers=rankers,
         limits=_limits(bundle),
         towers=TowerModels.of_version(bundle.version),

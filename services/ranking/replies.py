@@ -37,7 +37,8 @@ _REASON_LISTS = {int(source): [reason] if reason else [] for source, reason in R
 def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedItem]:
     """One message per row, in order."""
     ids = release.model.items.vocabulary.names(ranked.rows)
-    columns = zip(ids, ranked.scores.tolist(), ranked.interest.tolist(), ranked.sources.tolist(), strict=True)
+    drawn = [math.nan] * len(ids) if ranked.propensities is None else ranked.propensities.tolist()
+    columns = zip(ids, ranked.scores.tolist(), ranked.interest.tolist(), ranked.sources.tolist(), drawn, strict=True)
     return [
         messages.RankedItem(
             item_id=item_id,
@@ -45,8 +46,9 @@ def ranked_items(release: Release, ranked: RankedList) -> list[messages.RankedIt
             interest_score=None if math.isnan(interest) else interest,
             source=messages.CandidateSource.Name(source),
             reasons=_REASON_LISTS[source],
+            propensity=None if math.isnan(propensity) else propensity,
         )
-        for item_id, score, interest, source in columns
+        for item_id, score, interest, source, propensity in columns
     ]
 
 

@@ -13,7 +13,8 @@ from features.encode import Floats
 from features.vocab import Rows
 from services.common.keys import KEY_HEADER
 from services.ranking.ordering import Mask, best_over_interests
-from services.retrieval.index import Index
+from services.retrieval.delta import DeltaIndex
+from services.retrieval.index import MISSING_ROW, Float32, Index, Int32
 
 _CHANNEL_OPTIONS = [
     # A restarted server is found within a second; gRPC's own back-off would grow to two minutes.
@@ -41,7 +42,7 @@ class Retriever(Protocol):
 class LocalRetriever:
     """The index in this process."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index | DeltaIndex) -> None:
         """Search `index`."""
         self._index = index
 
@@ -57,7 +58,7 @@ class LocalRetriever:
 
 
 class RemoteRetriever:
-    """The retrieval service."""
+    """The retrieval service, which holds the index of a bundle; what has changed since is searched here."""
 
     def __init__(
         self,
@@ -75,15 +76,27 @@ class RemoteRetriever:
         self._metadata = ((KEY_HEADER, api_key),) if api_key else ()
         self._stub = stubs.RetrievalServiceStub(self._channel)
         self._bundle_version = bundle_version
+        self._delta: DeltaIndex | None = None
 
-    def with_bundle(self, version: str) -> Self:
+    def with_release(self, version: str, index: Index | DeltaIndex) -> Self:
         """The retriever of another release, over the same connection."""
         other = copy.copy(self)
         other._bundle_version = version
+        other._delta = index if isinstance(index, DeltaIndex) else None
         return other
 
     async def nearest(self, interest_vectors: Floats, count: int, allowed: Mask, timeout_seconds: float) -> Rows:
         """See `Retriever.nearest`."""
+        if self._delta is None:
+            return best_over_interests(*await self._search(interest_vectors, count, allowed, timeout_seconds), count)
+        in_bundle = self._delta.base_allowed(allowed)
+        rows, scores = await self._search(interest_vectors, count, in_bundle, timeout_seconds)
+        return best_over_interests(*self._delta.merge(rows, scores, interest_vectors, allowed), count)
+
+    async def _search(
+        self, interest_vectors: Floats, count: int, allowed: Mask, timeout_seconds: float
+    ) -> tuple[Int32, Float32]:
+        """See `Index.search`."""
         request = messages.SearchRequest(
             bundle_version=self._bundle_version,
             vectors=interest_vectors.ravel(),
@@ -94,11 +107,16 @@ class RemoteRetriever:
             reply = await self._stub.Search(request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise RetrieverUnavailable(f"{error.code().name}: {error.details()}") from error
-        rows = np.array([row for found in reply.neighbors for row in found.rows], dtype=np.int32)
-        scores = np.array([score for found in reply.neighbors for score in found.scores], dtype=np.float32)
-        if rows.size != scores.size:
-            raise RetrieverUnavailable(f"bad answer: {rows.size} rows, {scores.size} scores")
-        return best_over_interests(rows, scores, count)
+        rows = np.full((len(interest_vectors), count), MISSING_ROW, dtype=np.int32)
+        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+        if len(reply.neighbors) > len(rows):
+            raise RetrieverUnavailable(f"bad answer: {len(reply.neighbors)} lists for {len(rows)} vectors")
+        for number, found in enumerate(reply.neighbors):
+            size = len(found.rows)
+            if size != len(found.scores) or size > count:
+                raise RetrieverUnavailable(f"bad answer: {size} rows, {len(found.scores)} scores")
+            rows[number, :size], scores[number, :size] = found.rows, found.scores
+        return rows, scores
 
     async def close(self) -> None:
         """Close the connection."""

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -14,18 +15,22 @@ from features.store import StoreUnavailable, UserReader, close_store, open_store
 from services.common.breaker import Breaker, export_states
 from services.common.overload import NO_TURNS, Turns
 from services.common.pointer import Pointer, following
+from services.common.scorer import Scorer, TritonScorer
+from services.common.streams import connect
 from services.common.tls import client_credentials
 from services.ranking.answers import House
 from services.ranking.app import RecommendationServicer
 from services.ranking.calls import Observers
 from services.ranking.experiments import load_experiments
 from services.ranking.guarded import GuardedRetriever, GuardedScorer, GuardedUsers
+from services.ranking.live import LiveItems
+from services.ranking.live_catalogue import LiveCatalogue
+from services.ranking.live_freshness import Freshness
 from services.ranking.metrics import RankingMetrics, ServingCollector
 from services.ranking.ordering import Diversity, PriceRerank
 from services.ranking.pipeline import Pipeline, Users
 from services.ranking.release import Release
-from services.ranking.retriever import LocalRetriever, RemoteRetriever
-from services.ranking.scorer import Scorer, TritonScorer
+from services.ranking.retriever import LocalRetriever, RemoteRetriever, Retriever
 from services.ranking.settings import RankingSettings
 from services.ranking.shadow import ShadowedServicer, shadowing
 from services.ranking.shaping import Taste
@@ -39,6 +44,8 @@ logger = logging.getLogger(__name__)
 _DAY_US = 86_400_000_000
 _PROBE_USER = "-"
 _PROBE_SECONDS = 0.2
+_VALKEY_SECONDS = 2.0
+"""How long Valkey may take over live items and freshness, for which nobody waits; longer than it is asked to block."""
 
 
 @asynccontextmanager
@@ -58,6 +65,9 @@ async def assembled(
     users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
     scorer = TritonScorer(settings.triton_address, release.towers, credentials=client_credentials(settings, "triton"))
     remote = _remote_retriever(settings, release.version)
+    valkey = connect(settings.redis, timeout_seconds=_VALKEY_SECONDS)
+    live = LiveItems(LiveCatalogue(valkey), registry)
+    freshness = Freshness(valkey, settings.shards, settings.live_stale_seconds)
     breakers = {"features": Breaker(), "triton": Breaker(), "retrieval": Breaker()}
     export_states(registry, breakers)
 
@@ -66,11 +76,12 @@ async def assembled(
             release=other,
             users=users,
             scorer=scorer.with_models(other.towers),
-            retriever=remote.with_bundle(other.version) if remote else LocalRetriever(other.model.index),
+            retriever=_retriever(remote, other),
             clock=open_clock(settings.clock, other.as_of),
             budgets=_budgets(settings),
             stale_after_us=int(settings.stale_after_days * _DAY_US),
             turns=turns,
+            is_behind=freshness.is_stale,
         )
 
     def guarded(pipeline: Pipeline) -> Pipeline:
@@ -83,12 +94,15 @@ async def assembled(
         )
 
     pointer, observers = Pointer(settings.bundles), _observers(settings, registry)
-    serving = Serving(over(release), over, guarded, house, pointer)
+    serving = Serving(over(release), over, guarded, house, pointer, live.extended)
     registry.register(ServingCollector(serving))
     del release  # or it would stay when another one serves
     try:
         await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
+        await live.start(serving.refresh)
         async with (
+            beside(live.follow(serving.refresh)),
+            beside(freshness.follow()),
             following(pointer, serving.switch_to, settings.swap_poll_seconds),
             shadowing(settings, over, house, registry) as shadow,
         ):
@@ -100,7 +114,20 @@ async def assembled(
         await scorer.close()
         if remote is not None:
             await remote.close()
+        await valkey.aclose()
         await close_store(store)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work that goes on beside the `async with` block and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _observers(settings: RankingSettings, registry: CollectorRegistry) -> Observers:
@@ -116,6 +143,12 @@ def _budgets(settings: RankingSettings) -> Budgets:
         interest=settings.interest_timeout_ms / 1000.0,
         retrieval=settings.retrieval_timeout_ms / 1000.0,
     )
+
+
+def _retriever(remote: RemoteRetriever | None, release: Release) -> Retriever:
+    if remote is None:
+        return LocalRetriever(release.model.index)
+    return remote.with_release(release.version, release.model.index)
 
 
 def _remote_retriever(settings: RankingSettings, bundle_version: str) -> RemoteRetriever | None:

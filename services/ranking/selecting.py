@@ -11,7 +11,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.vocab import Rows, Vocabulary
 from services.common.errors import InvalidField
-from services.ranking.ordering import AttributeRule, Conditions, Facets, Selection, kept, wanted
+from services.ranking.ordering import AttributeRule, Conditions, Facets, Mask, Selection, kept, wanted
 
 _DAY_US = 86_400_000_000
 
@@ -55,7 +55,7 @@ def check_filter(chosen: messages.Filter, path: str) -> None:
 
 def select(facets: Facets, vocabulary: Vocabulary, chosen: messages.Filter) -> Selected:
     """Apply a filter, or the empty one, to the catalogue."""
-    conditions, missing = conditions_of(vocabulary, chosen)
+    conditions, missing = conditions_of(vocabulary, chosen, facets.gone)
     bought_us = purchased_within_us(chosen)
     allowed = wanted(facets, conditions)
     fill = None
@@ -69,9 +69,11 @@ def purchased_within_us(chosen: messages.Filter) -> int:
     return int(chosen.exclude_purchased_within_days * _DAY_US)
 
 
-def conditions_of(vocabulary: Vocabulary, chosen: messages.Filter) -> tuple[Conditions, list[str]]:
-    """The conditions, and the included ids that are not in the catalogue."""
-    included, missing = known_rows(vocabulary, chosen.include_item_ids)
+def conditions_of(
+    vocabulary: Vocabulary, chosen: messages.Filter, gone: Mask | None = None
+) -> tuple[Conditions, list[str]]:
+    """The conditions, and the included ids that are not in the catalogue, or no longer by `gone` bool [N]."""
+    included, missing = known_rows(vocabulary, chosen.include_item_ids, gone)
     prices = chosen.price_range
     return Conditions(
         include_categories=tuple(chosen.include_categories),
@@ -95,8 +97,10 @@ def conditions_of(vocabulary: Vocabulary, chosen: messages.Filter) -> tuple[Cond
     ), missing
 
 
-def known_rows(vocabulary: Vocabulary, item_ids: Sequence[str]) -> tuple[Rows, list[str]]:
-    """Rows of the known ids, and the unknown ids, each in order and once."""
+def known_rows(vocabulary: Vocabulary, item_ids: Sequence[str], gone: Mask | None = None) -> tuple[Rows, list[str]]:
+    """Rows of the known ids, and the unknown ids, each in order and once; what is `gone`, bool [N], is unknown."""
     distinct = list(dict.fromkeys(item_ids))
     rows = vocabulary.rows(distinct)
+    if gone is not None:
+        rows = np.where((rows >= 0) & gone[rows], np.int32(-1), rows)
     return rows[rows >= 0], [distinct[position] for position in np.flatnonzero(rows < 0)]

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, FilePath, SecretStr
 
 from services.common.settings import BundleVersion, Port, ServiceSettings
+from services.common.streams import SHARDS_DEFAULT
 
 
 class RankingSettings(ServiceSettings):
@@ -26,7 +27,7 @@ class RankingSettings(ServiceSettings):
     ranking_processes: Annotated[int, Field(ge=0, le=256)] = 1
     """Processes that share the port; 0 means one for each core. With more than one, a fixed port is needed, and the
     metrics of each are at AISLE_METRICS_PORT plus its number."""
-    queue_max: Annotated[int, Field(ge=1, le=1000)] = 4
+    queue_max: Annotated[int, Field(ge=1, le=1000)] = 8
     """Calls that a process that is busy all the time computes or keeps waiting; further ones are refused at once."""
     redis: str = "127.0.0.1:6379"
     """Online store: host:port, with Feast's options after commas."""
@@ -60,6 +61,11 @@ class RankingSettings(ServiceSettings):
     """How long a retrieval service may take before its candidates are left out. Milliseconds."""
     stale_after_days: Annotated[float, Field(gt=0)] = 7.0
     """A reply says STALE_FEATURES when the bundle's features are older than this. Days on the serving clock."""
+    shards: Annotated[int, Field(ge=1, le=1024)] = SHARDS_DEFAULT
+    """Streams that the shop's events are spread over; the same for every service."""
+    live_stale_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """A reply says STALE_FEATURES when an event of the shopper's stream has waited longer than this to become
+    features. Seconds."""
     diversity: Literal["NONE", "LOW", "MEDIUM", "HIGH", "AUTO"] = "NONE"
     """How much alike neighbouring items may be where a request does not say."""
     price_rerank: Literal["NONE", "LOW", "MEDIUM", "HIGH"] = "NONE"

@@ -7,6 +7,8 @@ Choices:
 - It waits as long as the switch would take something away: Triton without the new towers, a retrieval service without
   the new index. What the old release lacks just as well is an outage, which is not waited for.
 - Whatever goes wrong before the switch leaves the old release in place.
+- What has happened to items since a bundle was made is added to its own release before it serves, and again whenever
+  more has happened (live).
 
 Knows nothing of how a pipeline is put together.
 """
@@ -17,7 +19,7 @@ import gc
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,14 @@ _OUTAGE_SECONDS = 5.0
 _LAST_REQUESTS_SECONDS = 1.0
 """Longer than requests on the old release should take; then its memory is given back."""
 
+Extend = Callable[[Release], Awaitable[Release]]
+"""A bundle's own release → what is to be served of it."""
+
+
+async def as_it_is(release: Release) -> Release:
+    """Nothing has happened since the bundle was made."""
+    return release
+
 
 class Serving:
     """The pipeline that serves now."""
@@ -54,23 +64,28 @@ class Serving:
         guard: Callable[[Pipeline], Pipeline],
         house: House,
         pointer: Pointer,
+        extend: Extend = as_it_is,
     ) -> None:
         """Serve one pipeline until another takes its place.
 
         Args:
-            bare: The first.
+            bare: The first, over a bundle's own release.
             assemble: Makes one over another release.
             guard: Puts it behind the breakers that all of them share. What a release asks before it serves goes past
                 them: that its towers are not there yet is no outage.
             house: What lists are like where a request does not say.
             pointer: A switch that is not done when this moves on is given up.
+            extend: What a bundle's own release is with what has happened since.
         """
+        self._own = bare.release
         self._bare = bare
         self._pipeline = guard(bare)
         self._guard = guard
         self._assemble = assemble
         self._house = house
         self._pointer = pointer
+        self._extend = extend
+        self._refreshing = asyncio.Lock()
 
     def __call__(self) -> Pipeline:
         """Taken once per request."""
@@ -87,15 +102,29 @@ class Serving:
             with self._bare.turns.patience():
                 await self._switch(root)
 
+    async def refresh(self) -> None:
+        """Serve the same bundle with what has happened by now."""
+        async with self._refreshing:
+            own = self._own
+            bare = self._assemble(await self._extend(own))
+            if own is self._own:
+                self._serve(own, bare)
+
+    def _serve(self, own: Release, bare: Pipeline) -> None:
+        self._own, self._bare, self._pipeline = own, bare, self._guard(bare)
+
     async def _switch(self, root: Path) -> None:
         started = time.monotonic()
-        pipeline = self._assemble(await _loaded(root))
+        own = await _loaded(root)
+        pipeline = self._assemble(await self._extend(own))
         if not await self._back_ends_ready(pipeline):
             return
         await warm_up(pipeline, self._house)
         versions = {"from": self._pipeline.release.version, "to": pipeline.release.version}
-        self._bare, self._pipeline = pipeline, self._guard(pipeline)
+        self._serve(own, pipeline)
         logger.info("switched", extra={**versions, "seconds": round(time.monotonic() - started, 2)})
+        del pipeline  # or it would stay when a refreshed one serves
+        await self.refresh()  # with what has happened while it was made ready
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)
         await asyncio.to_thread(give_back_memory)
 
@@ -124,7 +153,7 @@ async def _loaded(root: Path) -> Release:
     with tempfile.TemporaryDirectory(prefix="aisle-") as folder:
         code = Path(folder) / "ranker.o"
         await compile_aside(root / RANKER, code)
-        return await asyncio.to_thread(load_release, root, code)
+        return await asyncio.to_thread(load_release, root, lambda: code)
 
 
 async def _lacks(pipeline: Pipeline) -> set[str]:

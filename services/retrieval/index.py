@@ -103,6 +103,10 @@ class Index:
             raise ValueError(f"allowed: shape {allowed.shape}, expected ({self.row_count},)")
         return self._search(queries, k, allowed, max(READ_ROWS, READ_ROWS_PER_RESULT * k))
 
+    def search_alike(self, queries: Float32, k: int, allowed: Mask | None = None) -> tuple[Int32, Float32]:
+        """As `search`: see `DeltaIndex.search_alike`, in which changed rows are told from the others."""
+        return self.search(queries, k, allowed)
+
     def recall_at(self, queries: Float32, k: int, allowed: Mask | None = None) -> float:
         """The share of the exact K best results that `search` finds, 0 to 1; rows of equal score count as one another.
 
@@ -155,7 +159,8 @@ class Index:
         """Some K best rows, [Q, K], and their scores, in order; FAISS chooses among equal scores as it likes."""
         scores, rows = self._fetch(np.ascontiguousarray(queries, dtype=np.float32), k, selector, share)
         order = np.lexsort((rows, -scores), axis=1)
-        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        query = np.arange(len(queries))[:, None]
+        return rows[query, order], scores[query, order]
 
     def _fetch(self, queries: Float32, k: int, selector: Any, share: float) -> tuple[Float32, NDArray[np.int64]]:
         """FAISS's own answer: scores and rows, [Q, K], K at most the count of selected rows."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features import spec
-from services.ranking.compiling import CompilingError, compile_aside
+from services.ranking.compiling import CompilingError, compile_aside, compiled_meanwhile
 from services.ranking.ordering import Ranker
 from tests.tiny_shop import tiny_shop
 
@@ -24,6 +24,25 @@ async def test_the_childs_code_gives_the_models_scores(tmp_path: Path) -> None:
     np.testing.assert_allclose(ranker.score(matrix), Ranker(text).score(matrix), atol=1e-6)
     code.unlink()  # it is in memory by now
     np.testing.assert_allclose(ranker.score(matrix), Ranker(text).score(matrix), atol=1e-6)
+
+
+def test_the_code_that_is_made_meanwhile_gives_the_same_scores_to_the_bit(tmp_path: Path) -> None:
+    text = tiny_shop(seed=1).ranker_text
+    model = tmp_path / "ranker.txt"
+    model.write_text(text)
+    ranker = Ranker(text)
+    with compiled_meanwhile(model) as wait:
+        code = wait()
+        assert code is not None
+        ranker.compile(code)
+    assert not code.exists()
+    matrix = np.random.default_rng(0).standard_normal((50, len(spec.MATRIX_COLUMNS))).astype(np.float32)
+    np.testing.assert_array_equal(ranker.score(matrix), Ranker(text).score(matrix))
+
+
+def test_what_is_no_model_is_made_into_no_code_meanwhile(tmp_path: Path) -> None:
+    with compiled_meanwhile(tmp_path / "ranker.txt") as wait:
+        assert wait() is None
 
 
 async def test_what_is_no_model_is_an_error_with_the_childs_last_words(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ limits_of_any_size = st.builds(
 )
 
 
-NOTHING = ItemToItemScores(NO_ROWS, np.zeros((len(spec.I2I_FEATURES), 1), np.float32))
+NOTHING = ItemToItemScores(ItemToItem.empty(), np.zeros((len(spec.I2I_FEATURES), 1), np.float32))
 """What a bundle says in which no item keeps company with any."""
 
 

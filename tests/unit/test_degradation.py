@@ -8,6 +8,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from features.clock import Clock
 from features.encode import resolve
 from features.store import StoreUnavailable
+from services.common.scorer import ScorerUnavailable
 from services.ranking.ordering import (
     EVERYTHING,
     Source,
@@ -17,7 +18,6 @@ from services.ranking.ordering import (
 )
 from services.ranking.release import Release
 from services.ranking.retriever import RetrieverUnavailable
-from services.ranking.scorer import ScorerUnavailable
 from services.ranking.trace import Degradation
 from tests.tiny_shop import LIMITS, TinyShop
 from tests.unit.pipeline_world import DAY_US, NOW_US, TOWER, World, a_trace, a_world, assert_same

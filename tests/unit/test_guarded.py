@@ -12,11 +12,11 @@ from features.encode import Floats
 from features.store import StoreUnavailable
 from features.vocab import NO_ROWS, Rows
 from services.common.breaker import Breaker
+from services.common.scorer import ScorerUnavailable
 from services.common.towers import FloatArray, IntArray
 from services.ranking.guarded import GuardedRetriever, GuardedScorer, GuardedUsers
 from services.ranking.ordering import Mask
 from services.ranking.retriever import RetrieverUnavailable
-from services.ranking.scorer import ScorerUnavailable
 
 VECTORS = np.ones((1, 128), dtype=np.float32)
 NUMBERS = np.ones(1, dtype=np.int64)

@@ -108,7 +108,10 @@ def test_the_best_are_the_allowed_rows_with_the_largest_positive_sums_best_first
 def test_rows_with_equal_sums_are_no_more_than_asked_for() -> None:
     rows = np.arange(10, dtype=np.int32)
     sums = np.append(np.ones(10, np.float32), np.float32(0))
-    scores = ItemToItemScores(rows, np.tile(sums, (len(spec.I2I_FEATURES), 1)))
+    no_weights = np.zeros((len(spec.I2I_TABLES), 10, 1), np.float32)
+    scores = ItemToItemScores(
+        ItemToItem(rows, no_weights.astype(np.int32), no_weights), np.tile(sums, (len(spec.I2I_FEATURES), 1))
+    )
     assert scores.best(0, 4, np.ones(10, dtype=bool)).tolist() == [0, 1, 2, 3]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from features.store import StoreUnavailable
+from services.common.scorer import ScorerUnavailable
 from services.ranking.once import ScorerOnce, UsersOnce
-from services.ranking.scorer import ScorerUnavailable
 from tests.fakes import FakeScorer, FakeUsers
 
 HISTORY = (np.ones((2, 128), np.float32), np.ones(2, np.int64), np.zeros(2, np.float32))

@@ -61,7 +61,7 @@ def test_a_history_score_is_the_mean_dot_product_with_the_ten_latest_items(seed:
     history, rows = rng.integers(0, 12, events).astype(np.int32), rng.permutation(12)[:7].astype(np.int32)
     products = [[float(np.dot(vectors[row], vectors[had])) for had in history[-LATEST_ITEMS:]] for row in rows]
     expected = [sum(values) / max(len(values), 1) for values in products]
-    found = history_scores(vectors, history, rows)
+    found = history_scores(vectors, history, vectors[rows])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -70,9 +70,10 @@ def test_every_models_word_reaches_the_matrix(model: OrderingModel, known: list[
     for number, shopper in enumerate(known):
         interest, together = an_interest(number), model.item_to_item.ask(shopper)
         rows = np.arange(40, dtype=np.int32)[::-1]
+        vectors = model.vectors[rows]
         said = model_scores(model, shopper, interest, together, rows)
-        np.testing.assert_array_equal(said.interest, interest_scores(interest, model.vectors[rows]))
-        np.testing.assert_array_equal(said.history, history_scores(model.vectors, shopper.history_rows, rows))
+        np.testing.assert_array_equal(said.interest, interest_scores(interest, vectors))
+        np.testing.assert_array_equal(said.history, history_scores(model.vectors, shopper.history_rows, vectors))
         np.testing.assert_array_equal(said.item_to_item, together.of(rows))
         assert not said.interest_fallback
 

@@ -10,9 +10,11 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.live_items import LiveItem
 from services.common.errors import InvalidField
 from services.common.limits import PAGE_TOKEN_CHARACTERS_MAX
-from services.ranking.ordering import OrderingModel, popular, similar
+from services.ranking.ordering import OrderingModel, Source, drawn, extended, popular, similar
+from services.ranking.ordering.rank import joined
 from services.ranking.pages import continued, page_token
 from tests.strategies import unhurried
 from tests.tiny_shop import TinyShop, tiny_shop
@@ -35,7 +37,7 @@ def asked_with(token: str, **changed: object) -> messages.RecommendRequest:
     return request
 
 
-def forged(body: bytes, version: int = 1) -> str:
+def forged(body: bytes, version: int = 2) -> str:
     return base64.urlsafe_b64encode(bytes([version]) + zlib.crc32(body).to_bytes(4, "little") + body).decode()
 
 
@@ -45,6 +47,41 @@ def test_what_is_left_comes_back_as_it_was(model: OrderingModel) -> None:
     found = continued(model, asked_with(token, page_size=7, validate_only=True))
     assert found.recommendation_id == ID
     assert_same(found.ranked, rest)
+
+
+def test_propensities_of_what_was_drawn_come_back(model: OrderingModel) -> None:
+    tried = drawn(popular(model, 4), ID).marked(Source.EXPLORATION)
+    mixed = joined([popular(model, 9).tail(4), tried])
+    found = continued(model, asked_with(page_token(model, REQUEST, ID, mixed))).ranked
+    assert_same(found, mixed)
+    assert found.propensities is not None
+    np.testing.assert_array_equal(found.propensities, mixed.propensities)
+
+
+def test_a_token_with_too_few_propensities_is_refused(model: OrderingModel) -> None:
+    tried = drawn(popular(model, 4), ID).marked(Source.EXPLORATION)
+    token = page_token(model, REQUEST, ID, tried)
+    body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[5:]
+    for missing in (4, 12, 16):
+        with pytest.raises(InvalidField, match="is not a token of this service"):
+            continued(model, asked_with(forged(body[:-missing])))
+
+
+def test_a_list_that_is_too_long_for_a_token_ends_with_it() -> None:
+    large = tiny_shop(2, 600).model()
+    for whole in (popular(large, 600), drawn(popular(large, 600), ID).marked(Source.EXPLORATION)):
+        token = page_token(large, REQUEST, "x" * 128, whole)
+        assert PAGE_TOKEN_CHARACTERS_MAX - 40 < len(token) <= PAGE_TOKEN_CHARACTERS_MAX
+        found = continued(large, asked_with(token)).ranked
+        assert found.rows.tolist() == whole.rows[: found.rows.size].tolist()
+
+
+def test_what_has_been_deleted_or_hidden_since_is_left_out(model: OrderingModel) -> None:
+    rest = popular(model, 6)
+    token = page_token(model, REQUEST, ID, rest)
+    deleted, flagged, *others = model.items.vocabulary.names(rest.rows)
+    now = extended(model, [LiveItem(item_id=deleted, deleted=True), LiveItem(item_id=flagged, flags=("odd",))])
+    assert now.items.vocabulary.names(continued(now, asked_with(token)).ranked.rows) == others
 
 
 def test_nothing_left_is_no_token(model: OrderingModel) -> None:
@@ -109,4 +146,4 @@ def test_a_forged_token_with_a_source_that_does_not_exist_is_refused(model: Orde
         with pytest.raises(InvalidField, match="is not a token of this service"):
             continued(model, asked_with(forged(bad)))
     with pytest.raises(InvalidField, match="is not a token of this service"):
-        continued(model, asked_with(forged(body, version=2)))
+        continued(model, asked_with(forged(body, version=1)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from features.store import StoreUnavailable
+from services.common.scorer import ScorerUnavailable
 from services.ranking.root import wait_for_back_ends
-from services.ranking.scorer import ScorerUnavailable
 from tests.fakes import FakeScorer, FakeUsers
 
 PATIENCE_SECONDS = 30.0

@@ -14,13 +14,16 @@ import pytest
 from services import demo, stack
 from services.common.process import ManagedProcess, ProcessError, free_port
 from services.demo import middling_shoppers
+from services.ingest.settings import IngestSettings
+from services.ingest.updater.settings import UpdaterSettings
 from services.ranking.settings import RankingSettings
 from services.retrieval.app import RetrievalSettings
 from services.stack import Part, Stack, StackConfig, add_options, config_of
 from services.triton.__main__ import TritonSettings
 
-PORTS = {"valkey": 1, "triton": 2, "triton_http": 3, "triton_metrics": 4, "retrieval": 5, "ranking": 6}
-SETTINGS = (RankingSettings, RetrievalSettings, TritonSettings)
+PARTS = ("valkey", "triton", "triton_http", "triton_metrics", "retrieval", "ranking", "ingest", "updater")
+PORTS = {name: number for number, name in enumerate(PARTS, start=1)}
+SETTINGS = (RankingSettings, RetrievalSettings, TritonSettings, IngestSettings, UpdaterSettings)
 
 
 class ProcessStandIn:
@@ -43,13 +46,20 @@ def test_the_services_find_one_another_through_their_environment(monkeypatch: py
     for key, value in stack._environment(config, PORTS).items():
         monkeypatch.setenv(key, value)
     ranking, retrieval, triton = RankingSettings.read(), RetrievalSettings.read(), TritonSettings.read()
-    assert ranking.bundles == retrieval.bundles == triton.bundles == Path("b")
+    ingest, updater = IngestSettings.read(), UpdaterSettings.read()
+    services = (ranking, retrieval, triton, ingest, updater)
+    assert {service.bundles for service in services} == {Path("b")}
     assert ranking.clock == "as-of"
-    assert (ranking.redis, ranking.triton_address) == ("127.0.0.1:1", "127.0.0.1:2")
+    assert ranking.redis == ingest.redis == updater.redis == "127.0.0.1:1"
+    assert ranking.triton_address == ingest.triton_address == "127.0.0.1:2"
+    assert (ingest.ingest_port, updater.updater_port) == (7, 8)
+    assert ingest.live_dir == updater.live_dir == Path("out/live")
+    assert ingest.training_dir == Path("out")
     assert (ranking.ranking_port, retrieval.retrieval_port) == (6, 5)
     assert (triton.triton_grpc_port, triton.triton_http_port, triton.triton_metrics_port) == (2, 3, 4)
     assert (triton.triton_venv, triton.triton_work_dir) == (Path("v"), Path("out/triton"))
-    assert (ranking.feast_dir, ranking.offline_dir) == (Path("out/feast"), Path("out/offline"))
+    assert ranking.feast_dir == ingest.feast_dir == updater.feast_dir == Path("out/feast")
+    assert ranking.offline_dir == ingest.offline_dir == updater.offline_dir == Path("out/offline")
 
 
 def test_every_key_that_the_stack_sets_is_one_that_a_service_reads() -> None:

@@ -13,13 +13,13 @@ import pytest
 from features import bundle as files
 from features.bundle import BundleError, promote
 from services.common.pointer import Pointer
+from services.common.scorer import ScorerUnavailable
 from services.ranking import swap
 from services.ranking.answers import House
-from services.ranking.ordering.compiled_trees import compile_trees
+from services.ranking.compiled_trees import compile_trees
 from services.ranking.pipeline import Pipeline
 from services.ranking.release import Release, load_release
 from services.ranking.retriever import RetrieverUnavailable
-from services.ranking.scorer import ScorerUnavailable
 from services.ranking.swap import Serving
 from services.ranking.warming import a_regular, warm_up
 from tests.fakes import FakeRetriever, FakeScorer

@@ -18,6 +18,7 @@ from services.ranking.ordering.candidates import (
 from services.ranking.ordering.diversity import Diversity, diversified
 from services.ranking.ordering.explain import Explanations, alike, explain
 from services.ranking.ordering.exploration import drawn
+from services.ranking.ordering.extended import extended
 from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, kept, wanted
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
@@ -71,6 +72,7 @@ __all__ = [
     "diversified",
     "drawn",
     "explain",
+    "extended",
     "fallback_interest",
     "gather",
     "in_session",

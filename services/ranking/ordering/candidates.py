@@ -145,6 +145,9 @@ def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
         scores: float32 [K, k].
         count: How many to keep.
     """
+    if len(rows) == 1:  # in order and distinct as it is
+        best = rows.ravel()
+        return best[best >= 0][:count]
     best_first = rows.ravel()[np.argsort(-scores.ravel(), kind="stable")]
     best_first = best_first[best_first >= 0]
     _, first = np.unique(best_first, return_index=True)
@@ -153,7 +156,7 @@ def best_over_interests(rows: Rows, scores: Floats, count: int) -> Rows:
 
 def _bought_together(scores: ItemToItemScores, allowed: Mask, count: int) -> Rows:
     """The best `count` rows of each question to each table, without duplicates."""
-    if not count or not scores.rows.size:
+    if not count or not scores.tables.rows.size:
         return NO_ROWS
     found = np.concatenate([scores.best(feature, count, allowed) for feature in range(len(scores.sums))])
     _, first = np.unique(found, return_index=True)
@@ -163,13 +166,12 @@ def _bought_together(scores: ItemToItemScores, allowed: Mask, count: int) -> Row
 def _category_leaders(model: OrderingModel, shopper: Shopper, allowed: Mask, limits: CandidateLimits) -> Rows:
     """Most popular rows of the shopper's heaviest categories, heaviest category first."""
     affinity = shopper.leaf_affinity[:-1]
-    if limits.category == 0 or limits.per_category == 0 or not affinity.any():
+    shopped = np.flatnonzero(affinity)
+    if limits.category == 0 or limits.per_category == 0 or not shopped.size:
         return NO_ROWS
     count = -(-limits.category // limits.per_category)
-    heaviest = np.argsort(-affinity, kind="stable")[:count]
-    leaders = [
-        first_allowed(model.popular_in_leaf[leaf], allowed, limits.per_category) for leaf in heaviest if affinity[leaf]
-    ]
+    heaviest = shopped[np.argsort(-affinity[shopped], kind="stable")[:count]]
+    leaders = [first_allowed(model.popular_in_leaf[leaf], allowed, limits.per_category) for leaf in heaviest]
     return np.concatenate(leaders)[: limits.category]
 
 

@@ -6,11 +6,13 @@ Choices:
 - A condition costs as much as the items that it names (postings), plus a few passes over N booleans.
 - Most requests have no condition: what they may show is one mask, made once and shared.
 - Exclusions, stock and sensitivity are separate from what merely narrows: they hold even where a list is filled up.
+- What is deleted passes no condition at all.
 
 This module does not know who bought what, nor how a list is filled up.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +36,22 @@ class Facets:
     """float64 [N]; NaN where unknown."""
     in_stock: Mask
     sensitive: Mask
+    gone: Mask | None = None
+    """Items that are in no list, whatever is asked for: deleted since the bundle was made. None: there are none."""
     without_sensitive: Mask = field(init=False)
     """What may be in a list where nothing else is asked for; shared, hence not writable."""
 
     def __post_init__(self) -> None:
         """Make what follows from the parts."""
-        mask = ~self.sensitive
+        mask = ~self.sensitive if self.gone is None else ~(self.sensitive | self.gone)
         mask.setflags(write=False)
         object.__setattr__(self, "without_sensitive", mask)
+
+    def there(self, allow_sensitive: bool) -> Mask:
+        """What may be in a list where nothing but that is asked for, bool [N]; shared, hence not to be written to."""
+        if not allow_sensitive:
+            return self.without_sensitive
+        return np.ones(self.sensitive.size, dtype=np.bool_) if self.gone is None else ~self.gone
 
     @classmethod
     def plain(cls, item_count: int) -> "Facets":
@@ -53,16 +63,51 @@ class Facets:
     @classmethod
     def of(cls, items: pl.DataFrame) -> "Facets":
         """Facets of the ITEMS table, in its order of rows."""
-        key, value = pl.element().struct.field("key"), pl.element().struct.field("value")
-        term = pl.concat_str(key.str.len_chars().cast(pl.String), pl.lit(":"), key, value)
+        categories, brands, attributes = _terms(items)
         return cls(
-            categories=Postings.of(items["category"]),
-            brands=Postings.of(items.select(pl.concat_list("brand")).to_series()),
-            attributes=Postings.of(items["attributes"].list.eval(term)),
+            categories=Postings.of(categories),
+            brands=Postings.of(brands),
+            attributes=Postings.of(attributes),
             price=items["price"].fill_null(np.nan).to_numpy(),
             in_stock=items["in_stock"].to_numpy(),
             sensitive=items["sensitive"].to_numpy(),
         )
+
+    def with_rows(self, rows: Rows, items: pl.DataFrame, gone: Mask) -> "Facets":
+        """The same but for some rows, of which the ITEMS table says something else or which are new.
+
+        Args:
+            rows: int32 [n], distinct; they and the old rows are all the rows from 0 to M - 1.
+            items: The ITEMS table of those rows, in their order.
+            gone: bool [M], items that are in no list; not written to afterwards.
+        """
+        carried = zip((self.categories, self.brands, self.attributes), _terms(items), strict=True)
+        categories, brands, attributes = (postings.with_rows(rows, terms, gone.size) for postings, terms in carried)
+        return Facets(
+            categories=categories,
+            brands=brands,
+            attributes=attributes,
+            price=_with(self.price, rows, items["price"].fill_null(np.nan).to_numpy(), gone.size),
+            in_stock=_with(self.in_stock, rows, items["in_stock"].to_numpy(), gone.size),
+            sensitive=_with(self.sensitive, rows, items["sensitive"].to_numpy(), gone.size),
+            gone=gone if gone.any() else None,
+        )
+
+
+def _terms(items: pl.DataFrame) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Every item's categories, brands and attributes, List(String) each."""
+    key, value = pl.element().struct.field("key"), pl.element().struct.field("value")
+    term = pl.concat_str(key.str.len_chars().cast(pl.String), pl.lit(":"), key, value)
+    brands = items.select(pl.concat_list("brand")).to_series()
+    return items["category"], brands, items["attributes"].list.eval(term)
+
+
+def _with(values: npt.NDArray[Any], rows: Rows, others: npt.NDArray[Any], row_count: int) -> npt.NDArray[Any]:
+    """A copy of `values`, as long as `row_count`, with `others` at `rows`."""
+    copy = np.empty(row_count, dtype=values.dtype)
+    copy[: values.size] = values
+    copy[rows] = others
+    return copy
 
 
 def attribute_term(name: str, value: str) -> str:
@@ -137,6 +182,8 @@ def kept(facets: Facets, conditions: Conditions) -> Mask:
         left_out |= ~facets.in_stock
     if not conditions.allow_sensitive:
         left_out |= facets.sensitive
+    if facets.gone is not None:
+        left_out |= facets.gone
     return ~left_out
 
 

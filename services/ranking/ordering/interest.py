@@ -37,17 +37,17 @@ def fallback_interest(history_vectors: Floats) -> Interest:
     return Interest(mean, is_fallback=True)
 
 
-def history_scores(vectors: Vectors, history_rows: Rows, rows: Rows) -> Floats:
+def history_scores(vectors: Vectors, history_rows: Rows, item_vectors: Floats) -> Floats:
     """Dot product of the mean vector of the latest items with each candidate's, float32 [n]; 0 without a history.
 
     Args:
         vectors: Of every item, D numbers each.
         history_rows: int32 [T], newest last.
-        rows: int32 [n].
+        item_vectors: The candidates', float32 [n, D].
     """
     latest = history_rows[-LATEST_ITEMS:]
     mean = vectors[latest].sum(axis=0, dtype=np.float64) / max(latest.size, 1)
-    scores: Floats = vectors[rows] @ mean.astype(np.float32)
+    scores: Floats = item_vectors @ mean.astype(np.float32)
     return scores
 
 

@@ -11,7 +11,7 @@ This module does not know how the weights came about.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ class ItemToItem:
     """int32 [T, M, k], places in `rows`."""
     weights: Floats
     """float32 [T, M, k]."""
+    _place_of: Rows = field(init=False, repr=False)
+    """int32, the place of each catalogue row up to the last with neighbours; M for those without, and at the end."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit each other.
@@ -54,6 +56,9 @@ class ItemToItem:
             raise ValueError("item-to-item rows are not ascending catalogue rows")
         if self.neighbours.size and not 0 <= self.neighbours.min() <= self.neighbours.max() < size:
             raise ValueError(f"item-to-item neighbours are not places below {size}")
+        place_of = np.full(int(self.rows.max(initial=-1)) + 2, size, dtype=np.int32)
+        place_of[self.rows] = np.arange(size)
+        object.__setattr__(self, "_place_of", place_of)
 
     @classmethod
     def empty(cls) -> "ItemToItem":
@@ -82,11 +87,10 @@ class ItemToItem:
         """Every table's sums for one shopper."""
         latest = shopper.history_rows[-LATEST_EVENTS:]
         latest_weights = LATEST_DECAY ** np.arange(latest.size - 1, -1, -1, dtype=np.float32)
-        questions = {
-            "all": (shopper.repeat_rows, np.ones(shopper.repeat_rows.size, dtype=np.float32)),
-            "latest": (latest, latest_weights),
-        }
-        return self._asked(questions)
+        every_weight = np.ones(shopper.repeat_rows.size, dtype=np.float32)
+        return self._asked(
+            {"all": self._known(shopper.repeat_rows, every_weight), "latest": self._known(latest, latest_weights)}
+        )
 
     def ask_items(self, rows: Rows, table: str) -> "ItemToItemScores":
         """One table's sums for items that count alike, a cart for instance; as the only one of the scores.
@@ -95,57 +99,57 @@ class ItemToItem:
             ValueError: if `table` is none of `spec.I2I_TABLES`.
         """
         sums = np.zeros((1, self.rows.size + 1), dtype=np.float32)
-        sums[0, :-1] = self._sums(spec.I2I_TABLES.index(table), rows, np.ones(rows.size, dtype=np.float32))
-        return ItemToItemScores(self.rows, sums)
+        places, weights = self._known(rows, np.ones(rows.size, dtype=np.float32))
+        sums[0, :-1] = self._sums(spec.I2I_TABLES.index(table), places, weights)
+        return ItemToItemScores(self, sums)
+
+    def places(self, rows: Rows) -> Rows:
+        """Place of each catalogue row, int32 [n]; M for one without neighbours."""
+        places: Rows = self._place_of[np.minimum(rows, self._place_of.size - 1)]
+        return places
+
+    def _known(self, rows: Rows, weights: Floats) -> tuple[Rows, Floats]:
+        """The places of those rows that have neighbours, and their weights."""
+        places = self.places(rows)
+        known = places < self.rows.size
+        return places[known], weights[known]
 
     def _asked(self, questions: Mapping[str, tuple[Rows, Floats]]) -> "ItemToItemScores":
         sums = np.zeros((len(spec.I2I_FEATURES), self.rows.size + 1), dtype=np.float32)  # the last: no neighbours
         for number, (question, table) in enumerate(spec.I2I_FEATURES):
-            rows, weights = questions[question]
-            sums[number, :-1] = self._sums(spec.I2I_TABLES.index(table), rows, weights)
-        return ItemToItemScores(self.rows, sums)
+            sums[number, :-1] = self._sums(spec.I2I_TABLES.index(table), *questions[question])
+        return ItemToItemScores(self, sums)
 
-    def _sums(self, table: int, rows: Rows, weights: Floats) -> npt.NDArray[np.float64]:
-        """Weights of the neighbours of `rows`, each times its own weight, added up by place; float64 [M]."""
-        places = _places(self.rows, rows)
-        known = places < self.rows.size
-        places = places[known]
-        shares = self.weights[table, places] * weights[known, None]
-        sums = np.bincount(self.neighbours[table, places].ravel(), shares.ravel(), self.rows.size)
-        return sums.astype(np.float64)
+    def _sums(self, table: int, places: Rows, weights: Floats) -> npt.NDArray[np.float64]:
+        """Weights of the neighbours of what is at `places`, each times its own weight, added up by place; float64
+        [M]."""
+        shares = self.weights[table].take(places, axis=0) * weights[:, None]
+        neighbours = self.neighbours[table].take(places, axis=0)
+        return np.bincount(neighbours.ravel(), shares.ravel(), self.rows.size).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ItemToItemScores:
     """One shopper's sums."""
 
-    rows: Rows
-    """int32 [M], ascending."""
+    tables: ItemToItem
+    """Which were asked."""
     sums: Floats
     """float32 [F, M + 1], F = len(I2I_FEATURES) in their order, or one where one table was asked; the last column is
     0."""
 
     def of(self, rows: Rows) -> Floats:
         """The features of candidates, float32 [n, F]; 0 for an item without neighbours."""
-        scores: Floats = self.sums[:, _places(self.rows, rows)].T
+        scores: Floats = self.sums[:, self.tables.places(rows)].T
         return scores
 
     def best(self, feature: int, count: int, allowed: npt.NDArray[np.bool_]) -> Rows:
         """The `count` rows with the largest positive sums among the allowed ones (bool [N]), best first."""
         found = np.flatnonzero(self.sums[feature, :-1] > 0)  # a few hundred of thousands
-        found = found[allowed[self.rows[found]]]
+        found = found[allowed[self.tables.rows[found]]]
         sums = self.sums[feature, found]
         if count < sums.size:
             best = sums >= np.partition(sums, -count)[-count]
             found, sums = found[best], sums[best]
-        ordered: Rows = self.rows[found[np.argsort(-sums, kind="stable")]][:count]
+        ordered: Rows = self.tables.rows[found[np.argsort(-sums, kind="stable")]][:count]
         return ordered
-
-
-def _places(sorted_rows: Rows, rows: Rows) -> npt.NDArray[np.int64]:
-    """Place of each row in `sorted_rows`; its length where it is not there."""
-    if not sorted_rows.size:
-        return np.zeros(rows.size, dtype=np.int64)
-    places = np.searchsorted(sorted_rows, rows)
-    found = sorted_rows[np.minimum(places, sorted_rows.size - 1)] == rows
-    return np.where(found, places, sorted_rows.size)

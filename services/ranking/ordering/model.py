@@ -17,6 +17,7 @@ from features.vocab import Rows
 from services.ranking.ordering.facets import Facets
 from services.ranking.ordering.item_to_item import ItemToItem
 from services.ranking.ordering.selection import Mask
+from services.retrieval.delta import DeltaIndex
 from services.retrieval.index import Index
 
 LITTLE_KNOWN_SHOPPERS = 20
@@ -32,7 +33,7 @@ class OrderingModel:
     items: ItemColumns
     vectors: Vectors
     """Of every item, D numbers each."""
-    index: Index
+    index: Index | DeltaIndex
     item_to_item: ItemToItem
     popular_rows: Rows
     """int32 [N], every row, most popular first."""

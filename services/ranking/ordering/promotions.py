@@ -7,7 +7,7 @@ import numpy as np
 
 from features.vocab import Rows
 from services.ranking.ordering.candidates import Source
-from services.ranking.ordering.rank import RankedList
+from services.ranking.ordering.rank import RankedList, joined
 from services.ranking.ordering.selection import Mask
 
 
@@ -103,10 +103,4 @@ def _merged(organic: RankedList, promoted: Sequence[RankedList], is_promoted: Ma
     places = np.empty(is_promoted.size, dtype=np.int64)
     places[is_promoted] = organic.rows.size + np.arange(len(promoted))
     places[~is_promoted] = np.arange(organic.rows.size)
-    lists = [organic, *promoted]
-    return RankedList(
-        np.concatenate([one.rows for one in lists])[places],
-        np.concatenate([one.scores for one in lists])[places],
-        np.concatenate([one.interest for one in lists])[places],
-        np.concatenate([one.sources for one in lists])[places],
-    )
+    return joined([organic, *promoted]).in_order(places)

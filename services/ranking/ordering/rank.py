@@ -1,7 +1,9 @@
 """Candidates to an ordered list: encode, score, order. Equal scores are ordered by the item's tie key, so order never
 depends on luck."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,49 +33,69 @@ class RankedList:
     interest: Floats
     """Interest score; NaN where interest had no say in the list."""
     sources: npt.NDArray[np.uint8]
+    propensities: Floats | None = None
+    """The chance with which exploration drew each item for its place, given those drawn before it, in (0, 1]; NaN where
+    it was not drawn. None: nothing was."""
 
     def in_order(self, order: npt.NDArray[np.int64]) -> "RankedList":
         """The items at these places, in this order."""
-        return RankedList(self.rows[order], self.scores[order], self.interest[order], self.sources[order])
+        return self._at(order)
 
     def head(self, count: int) -> "RankedList":
         """The best `count`."""
-        return RankedList(self.rows[:count], self.scores[:count], self.interest[:count], self.sources[:count])
+        return self._at(slice(count))
 
     def tail(self, count: int) -> "RankedList":
         """All but the best `count`."""
-        return RankedList(self.rows[count:], self.scores[count:], self.interest[count:], self.sources[count:])
+        return self._at(slice(count, None))
 
     def without(self, rows: Rows) -> "RankedList":
         """The list without these rows."""
-        kept = ~np.isin(self.rows, rows)
-        return RankedList(self.rows[kept], self.scores[kept], self.interest[kept], self.sources[kept])
+        return self._at(~np.isin(self.rows, rows))
 
     def marked(self, source: Source) -> "RankedList":
         """The list with another source for every item."""
-        return RankedList(self.rows, self.scores, self.interest, _filled(self.rows, source))
+        return replace(self, sources=_filled(self.rows, source))
 
     def filled_with(self, others: "RankedList") -> "RankedList":
         """This list and behind it another one of other rows, its scores moved so that they go on falling."""
         scores = others.scores
         if self.rows.size and scores.size:
             scores = scores + min(self.scores[-1] - scores[0], np.float32(0.0))
-        return RankedList(
-            np.concatenate([self.rows, others.rows]),
-            np.concatenate([self.scores, scores]),
-            np.concatenate([self.interest, others.interest]),
-            np.concatenate([self.sources, others.sources]),
-        )
+        return joined([self, replace(others, scores=scores)])
+
+    def _at(self, places: npt.NDArray[Any] | slice) -> "RankedList":
+        drawn = None if self.propensities is None else self.propensities[places]
+        return RankedList(self.rows[places], self.scores[places], self.interest[places], self.sources[places], drawn)
+
+
+def joined(lists: Sequence[RankedList]) -> RankedList:
+    """The items of one list after another; at least one list."""
+    propensities = None
+    if any(one.propensities is not None for one in lists):
+        unknown = (np.full(one.rows.size, np.nan, np.float32) for one in lists)
+        drawn = [
+            one.propensities if one.propensities is not None else nan for one, nan in zip(lists, unknown, strict=True)
+        ]
+        propensities = np.concatenate(drawn)
+    return RankedList(
+        np.concatenate([one.rows for one in lists]),
+        np.concatenate([one.scores for one in lists]),
+        np.concatenate([one.interest for one in lists]),
+        np.concatenate([one.sources for one in lists]),
+        propensities,
+    )
 
 
 def model_scores(
     model: OrderingModel, shopper: Shopper, interest: Interest, item_to_item: ItemToItemScores, rows: Rows
 ) -> ModelScores:
     """What every model says of the candidates int32 [n], for `encode`."""
+    item_vectors = model.vectors[rows]
     return ModelScores(
-        interest=interest_scores(interest, model.vectors[rows]),
+        interest=interest_scores(interest, item_vectors),
         interest_fallback=interest.is_fallback,
-        history=history_scores(model.vectors, shopper.history_rows, rows),
+        history=history_scores(model.vectors, shopper.history_rows, item_vectors),
         item_to_item=item_to_item.of(rows),
     )
 
@@ -161,9 +183,10 @@ def recently_viewed(shopper: Shopper, allowed: Mask | None = None) -> RankedList
 
 
 def similar(model: OrderingModel, context_rows: Rows, count: int, allowed: Mask | None = None) -> RankedList:
-    """Items nearest to the mean vector of `context_rows` (at least one), without those themselves, by dot product."""
+    """Items nearest to the mean vector of `context_rows` (at least one), without those themselves, by dot product;
+    where only the text of an item is known, which makes its vector short, its direction alone counts."""
     query = model.vectors[context_rows].mean(axis=0, keepdims=True, dtype=np.float32)
-    rows, scores = model.index.search(query, count, mask_without(allowed, context_rows, model.item_count))
+    rows, scores = model.index.search_alike(query, count, mask_without(allowed, context_rows, model.item_count))
     found = rows[0] >= 0
     rows, scores = rows[0][found], scores[0][found]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.SIMILAR))

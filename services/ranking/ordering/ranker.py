@@ -16,7 +16,7 @@ from features import bundle as files
 from features import spec
 from features.bundle import Bundle, BundleError
 from features.encode import Floats
-from services.ranking.ordering.compiled_trees import CompiledTrees, compile_trees
+from services.ranking.compiled_trees import CompiledTrees, compile_trees
 
 
 class Ranker:

@@ -1,0 +1,105 @@
+"""An index with changes beside it answers as one index over everything would."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.retrieval.delta import DeltaIndex
+from services.retrieval.index import MISSING_ROW, Float32, Index, Int32, Mask, build_index
+
+D = 8
+
+
+class Case(NamedTuple):
+    """A base of N vectors and what has changed."""
+
+    delta: DeltaIndex
+    vectors: Float32
+    """[M, D]; what each row is searched by."""
+    found: Mask
+    """bool [M], rows that can be found."""
+    rng: np.random.Generator
+
+
+def some_vectors(rng: np.random.Generator, count: int) -> Float32:
+    """Small whole numbers: many equal vectors and equal scores, all of them exact."""
+    return rng.integers(-2, 3, (count, D)).astype(np.float32)
+
+
+def a_case(seed: int, base_count: int, exact_rows_max: int) -> Case:
+    rng = np.random.default_rng(seed)
+    new_count = int(rng.integers(0, 8))
+    row_count = base_count + new_count
+    base_vectors = some_vectors(rng, base_count)
+    changed = np.sort(rng.permutation(row_count)[: int(rng.integers(0, row_count + 1))]).astype(np.int32)
+    gone = rng.permutation(base_count)[: int(rng.integers(0, base_count // 3 + 1))].astype(np.int32)
+    changed = np.setdiff1d(changed, gone).astype(np.int32)
+    others = some_vectors(rng, changed.size)
+    vectors = np.concatenate([base_vectors, np.zeros((new_count, D), np.float32)])
+    vectors[changed] = others
+    found = np.zeros(row_count, dtype=np.bool_)
+    found[:base_count] = True
+    found[changed] = True
+    found[gone] = False
+    base = build_index(base_vectors, exact_rows_max=exact_rows_max)
+    return Case(DeltaIndex(base, others, changed, gone, row_count), vectors, found, rng)
+
+
+def brute_force(case: Case, queries: Float32, k: int, allowed: Mask | None) -> tuple[Int32, Float32]:
+    """By falling score, then rising row, over everything."""
+    may = case.found if allowed is None else case.found & allowed
+    rows = np.full((len(queries), k), MISSING_ROW, dtype=np.int32)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    for number, query in enumerate(queries):
+        every = case.vectors @ query
+        best = [row for row in np.lexsort((np.arange(len(every)), -every)) if may[row]][:k]
+        rows[number, : len(best)], scores[number, : len(best)] = best, every[best]
+    return rows, scores
+
+
+@given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 40), st.booleans(), st.booleans())
+def test_search_finds_what_brute_force_finds(seed: int, base: int, k: int, filtered: bool, by_lists: bool) -> None:
+    case = a_case(seed, base, exact_rows_max=5 if by_lists else 100)
+    queries = some_vectors(case.rng, 3)
+    allowed = case.rng.random(case.found.size) < 0.5 if filtered else None
+    rows, scores = case.delta.search(queries, k, allowed)
+    expected_rows, expected_scores = brute_force(case, queries, k, allowed)
+    np.testing.assert_array_equal(scores, expected_scores)
+    np.testing.assert_array_equal(rows, expected_rows)
+
+
+def test_the_mask_that_is_handed_in_stays_as_it_is() -> None:
+    case = a_case(3, 20, exact_rows_max=100)
+    allowed = np.ones(case.found.size, dtype=np.bool_)
+    allowed.setflags(write=False)
+    case.delta.search(some_vectors(case.rng, 1), 5, allowed)
+
+
+def test_a_mapped_index_may_be_the_base(tmp_path: Path) -> None:
+    vectors = some_vectors(np.random.default_rng(1), 10)
+    build_index(vectors).save(tmp_path / "index")
+    delta = DeltaIndex(Index.load(tmp_path / "index"), 2 * vectors[:1] + 1, np.array([10], np.int32), EMPTY, 11)
+    rows, _ = delta.search(2 * vectors[:1] + 1, 1)
+    assert rows.tolist() == [[10]]
+
+
+EMPTY = np.empty(0, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "row_count"), [([1, 1], 2, 5), ([2, 1], 2, 5), ([1], 2, 5), ([7], 1, 5), ([1], 1, 4)]
+)
+def test_rows_that_do_not_fit_are_refused(rows: list[int], count: int, row_count: int) -> None:
+    base = build_index(np.ones((5, D), np.float32))
+    with pytest.raises(ValueError, match="row"):
+        DeltaIndex(base, np.ones((count, D), np.float32), np.array(rows, np.int32), EMPTY, row_count)
+
+
+def test_a_mask_of_another_length_is_refused() -> None:
+    case = a_case(3, 20, exact_rows_max=100)
+    with pytest.raises(ValueError, match="allowed"):
+        case.delta.search(some_vectors(case.rng, 1), 5, np.ones(case.found.size + 1, dtype=np.bool_))
