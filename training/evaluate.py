@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="time", help="what was held back from training")
     parser.add_argument(
         "--baselines",

@@ -173,7 +173,7 @@ def _judged(options: argparse.Namespace, candidate: Bundle, serving: Bundle) -> 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.gate", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--candidate", type=Path, required=True, help="the folder of the bundle to be judged")
     parser.add_argument("--against", type=Path, help="a bundle's folder (default: the serving one)")
     parser.add_argument("--weeks", type=int, default=WEEKS, help="length of the window (default %(default)s)")

@@ -27,6 +27,7 @@ import polars as pl
 from features import bundle as files
 from features.adapters import load
 from features.bundle import Bundle, open_bundle, promote, serving_path, write_bundle
+from features.clock import parse_instant
 from features.encode import Floats, item_columns
 from features.schema import Dataset
 from features.transforms import item_features, known_events
@@ -37,6 +38,7 @@ from training.deltas import Moved, UpdateConfig, fit_deltas
 from training.gate import Contender, judge_pair
 from training.progress import log_to_terminal
 from training.queries import open_window
+from training.splits import after_last
 from training.verdict import GateLimits, Verdict, weigh
 
 log = logging.getLogger("training.online")
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = load(options.data, options.cache)
     root = serving_path(options.bundles) if options.bundle == "serving" else options.bundles / options.bundle
     parent = open_bundle(root)
-    now = options.until or _after_last(data)
+    now = options.until or after_last(data.events)
     since = options.since or parent.as_of
     version = options.version or f"{parent.version}-u{now:%Y%m%d%H%M%S}"
     try:
@@ -167,24 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.info("promoted %s: %s", bundle.root, reason)
 
 
-def _after_last(data: Dataset) -> datetime:
-    last = data.events["event_time"].max()
-    if not isinstance(last, datetime):
-        raise SystemExit(f"{data.name}: no events")
-    return last + timedelta(microseconds=1)
-
-
-def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.online", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--bundle", default="serving", help="a version, or the serving one (default)")
-    parser.add_argument("--since", type=_instant, help="ISO instant, UTC, of the first new event (default: the cutoff)")
-    parser.add_argument("--until", type=_instant, help="ISO instant, UTC, after the last one (default: all)")
+    instant = {"type": parse_instant, "metavar": "ISO"}
+    parser.add_argument("--since", **instant, help="instant, UTC, of the first new event (default: the cutoff)")
+    parser.add_argument("--until", **instant, help="instant, UTC, after the last one (default: all)")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="where bundles live")
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--version", help="the new bundle's name (default: the parent's and the last event's time)")

@@ -40,6 +40,18 @@ class Split(typing.Protocol):
         """Shoppers as they stood before window `back`, and what they engaged with in it."""
 
 
+def after_last(events: pl.DataFrame) -> datetime:
+    """The first instant at which every event of the EVENTS table is known.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    last = events["event_time"].max()
+    if not isinstance(last, datetime):
+        raise ValueError("no events")
+    return last + timedelta(microseconds=1)
+
+
 def sequences_before(split: Split, items: pl.DataFrame, back: int) -> Sequences:
     """Everything known at a cut, as arrays."""
     return sequences(split.known(back), items, split.instant(back))

@@ -10,14 +10,14 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
 from features import bundle as files
 from features.adapters import load
 from features.bundle import Bundle, open_bundle, promote, write_bundle
-from features.clock import to_us
+from features.clock import parse_instant, to_us
 from features.schema import Dataset
 from training import gate
 from training.checkpoint import save_towers
@@ -141,13 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_terminal()
 
     data = load(options.data, options.cache)
-    week = options.cutoff_week or data.calendar.week_of(data.events["event_time"].max())  # type: ignore[arg-type]
+    as_of = _as_of(options, data)
     if options.promote == "gate":
-        week -= options.judge_weeks
-        _check_serving(options.bundles, data, data.calendar.week_end(week), options.protocol)
+        _check_serving(options.bundles, data, as_of, options.protocol)
     now = datetime.now(UTC)
+    week = data.calendar.week_of(as_of - timedelta(microseconds=1))
     version = options.version or f"{data.name}-w{week}-{now:%Y%m%d%H%M%S}"
-    as_of, folders = data.calendar.week_end(week), Folders(options.bundles, options.checkpoints)
+    folders = Folders(options.bundles, options.checkpoints)
     if options.warm_start:
         bundle = train_on(open_bundle(options.warm_start), data, as_of, options.seed, folders, version)
     else:
@@ -160,6 +160,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     promote(options.bundles, bundle.version, "training.train", now)
     log.info("promoted %s", bundle.root)
+
+
+def _as_of(options: argparse.Namespace, data: Dataset) -> datetime:
+    """The end of what is read: less than there is by what the gate is to judge on."""
+    held_back = options.judge_weeks if options.promote == "gate" else 0
+    if options.cutoff:
+        cutoff: datetime = options.cutoff
+        return cutoff - timedelta(weeks=held_back)
+    week = options.cutoff_week or data.calendar.week_of(data.events["event_time"].max())  # type: ignore[arg-type]
+    return data.calendar.week_end(week - held_back)
 
 
 def _check_serving(bundles: Path, data: Dataset, as_of: datetime, protocol: Protocol) -> None:
@@ -186,11 +196,13 @@ def _pass_gate(options: argparse.Namespace, bundle: Bundle) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument(
         "--protocol", choices=PROTOCOLS, default="time", help="what is held back: weeks, or each shopper's last event"
     )
-    parser.add_argument("--cutoff-week", type=int, help="read weeks ≤ N of the data's calendar (default: all)")
+    cutoff = parser.add_mutually_exclusive_group()
+    cutoff.add_argument("--cutoff-week", type=int, help="read weeks ≤ N of the data's calendar (default: all)")
+    cutoff.add_argument("--cutoff", type=parse_instant, metavar="ISO", help="read all before this instant, UTC")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="settings (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.tune", description=__doc__)
-    parser.add_argument("--data", default="complete-journey", help="ADAPTER or ADAPTER:DIR (default %(default)s)")
+    parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--cutoff-week", type=int, help="read weeks ≤ N of the data's calendar (default: all)")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="where the search starts")
     parser.add_argument("--trials", type=int, default=20, help="new trials (default %(default)s)")

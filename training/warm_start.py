@@ -53,6 +53,15 @@ def _built(kind: type, values: Any) -> Any:
     return kind(**{name: _built(hints[name], value) for name, value in values.items()})
 
 
+def is_possible(parent: Bundle, checkpoints: Path) -> bool:
+    """Whether `load_start` would find what it needs."""
+    try:
+        config_of(parent)
+    except WarmStartError:
+        return False
+    return (checkpoints / parent.version).is_dir()
+
+
 def load_start(parent: Bundle, checkpoints: Path, items: pl.DataFrame, config: TrainConfig) -> tuple[Towers, Tokens]:
     """The parent's towers over a catalogue that may have changed since.
 
