@@ -1,7 +1,7 @@
 """The whole suite on one machine: `python -m services.stack --data complete-journey`.
 
-Valkey, Triton, the retrieval and the ranking service as child processes, and the job that fills the online store. All
-of them die with this process. `build/stack.json` says where each one is.
+Valkey, Triton, the retrieval, ranking and ingest services and the updater as child processes, and the jobs that fill
+the online store. All of them die with this process. `build/stack.json` says where each one is.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.process import ManagedProcess, ProcessError, free_port
-from services.common.valkey import ValkeyConfig, start_valkey
+from services.common.valkey import Fsync, ValkeyConfig, start_valkey
 
 _READY_SECONDS = 90.0
+_MODULES = {"updater": "services.ingest.updater"}
+"""Where a part's module is not called as the part is."""
+_FREE_PORTS = ("valkey", "triton", "triton_http", "triton_metrics", "retrieval", "updater")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +38,12 @@ class StackConfig:
     """Folder for prepared data, the stores' files and the logs."""
     triton_venv: Path = Path(".venv-triton")
     ranking_port: int = 8010
+    """The ingest service has the port two above."""
+    live: bool = True
+    """Whether events and catalogue changes are taken in: the ingest service and the updater."""
     clock: str = "bundle"
+    append_fsync: Fsync = "everysec"
+    """When an acknowledged event is on the disk: at once, or within a second."""
     remote_index: bool = False
     """Whether the ranking service asks the retrieval service rather than an index of its own."""
 
@@ -91,13 +99,14 @@ def running_stack(config: StackConfig) -> Iterator[Stack]:
     """
     stack = Stack()
     with contextlib.ExitStack() as stopping:
-        ports = {name: free_port() for name in ("valkey", "triton", "triton_http", "triton_metrics", "retrieval")}
-        ports["ranking"] = config.ranking_port or free_port()
+        ports = {name: free_port() for name in _FREE_PORTS}
+        first = config.ranking_port
+        ports |= {"ranking": first or free_port(), "ingest": first + 2 if first else free_port()}
         _start(stack, config, ports, stopping)
-        job = _materialise(config, stack.addresses["valkey"])
-        stopping.callback(job.stop)
-        job.wait_ready(lambda: job.exit_status == 0, _READY_SECONDS)
-        for name in ("retrieval", "ranking"):
+        for job in _jobs(config, stack.addresses["valkey"]):
+            stopping.callback(job.stop)
+            job.wait_ready(partial(_has_succeeded, job), _READY_SECONDS)
+        for name in _servers(config):
             stack.processes[name].wait_ready(_serving(stack.addresses[name]), _READY_SECONDS)
         listing = config.build / "stack.json"
         listing.write_text(json.dumps([asdict(part) for part in stack.parts()], indent=2) + "\n")
@@ -110,11 +119,12 @@ def _start(stack: Stack, config: StackConfig, ports: dict[str, int], stopping: c
         stack.start(name, start, f"127.0.0.1:{ports[name]}")
         stopping.callback(stack.stop, name)
 
-    valkey = ValkeyConfig(config.build / "valkey", ports["valkey"])
+    valkey = ValkeyConfig(config.build / "valkey", ports["valkey"], append_fsync=config.append_fsync)
     take("valkey", partial(start_valkey, valkey))
     environment = _environment(config, ports)
-    for name in ("triton", "retrieval", "ranking"):
-        command, log_path = [sys.executable, "-m", f"services.{name}"], config.build / "logs" / f"{name}.log"
+    for name in ("triton", *_servers(config)):
+        module = _MODULES.get(name, f"services.{name}")
+        command, log_path = [sys.executable, "-m", module], config.build / "logs" / f"{name}.log"
         take(name, partial(ManagedProcess, name, command, log_path=log_path, environment=environment))
 
 
@@ -138,15 +148,39 @@ def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
         "AISLE_TRITON_ADDRESS": f"127.0.0.1:{ports['triton']}",
         "AISLE_RETRIEVAL_PORT": str(ports["retrieval"]),
         "AISLE_RANKING_PORT": str(ports["ranking"]),
+        "AISLE_INGEST_PORT": str(ports["ingest"]),
+        "AISLE_UPDATER_PORT": str(ports["updater"]),
+        "AISLE_LIVE_DIR": str(config.build / "live"),
+        "AISLE_TRAINING_DIR": str(config.build),
     }
 
 
-def _materialise(config: StackConfig, redis: str) -> ManagedProcess:
-    folders = {"--cache": config.build / "data", "--bundles": config.bundles}
-    folders |= {"--feast-dir": config.build / "feast", "--offline-dir": config.build / "offline"}
-    options = [part for name, folder in folders.items() for part in (name, str(folder))]
-    command = [sys.executable, "-m", "features.materialise", "--data", config.data, "--redis", redis, *options]
-    return ManagedProcess("materialise", command, log_path=config.build / "logs" / "materialise.log")
+def _servers(config: StackConfig) -> tuple[str, ...]:
+    """The parts that answer the gRPC health service."""
+    return ("retrieval", "ranking", "ingest", "updater") if config.live else ("retrieval", "ranking")
+
+
+def _jobs(config: StackConfig, redis: str) -> Iterator[ManagedProcess]:
+    """What is run to its end before the stack is ready, each begun when it is asked for."""
+    live = config.build / "live"
+    live.mkdir(parents=True, exist_ok=True)
+    data = f"{config.data}+live:{live}" if config.live else config.data
+    shared = {"--data": data, "--cache": config.build / "data", "--bundles": config.bundles, "--redis": redis}
+    feast = {"--feast-dir": config.build / "feast", "--offline-dir": config.build / "offline"}
+    yield _job(config, "features.materialise", shared | feast)
+    if config.live:
+        yield _job(config, "services.ingest.seed", shared | {"--live-dir": live})
+
+
+def _job(config: StackConfig, module: str, options: Mapping[str, object]) -> ManagedProcess:
+    name = module.rpartition(".")[2]
+    words = [str(part) for pair in options.items() for part in pair]
+    log_path = config.build / "logs" / f"{name}.log"
+    return ManagedProcess(name, [sys.executable, "-m", module, *words], log_path=log_path)
+
+
+def _has_succeeded(job: ManagedProcess) -> bool:
+    return job.exit_status == 0
 
 
 def _serving(address: str) -> Callable[[], bool]:

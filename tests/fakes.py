@@ -11,9 +11,9 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from features.vocab import Rows
+from services.common.scorer import ScorerUnavailable
 from services.common.towers import VECTOR_WIDTH, FloatArray, IntArray, pad_history
 from services.ranking.ordering import Mask
-from services.ranking.scorer import ScorerUnavailable
 
 TextTower = Callable[[str], FloatArray]
 """Text → item vector [128]."""

@@ -30,7 +30,7 @@ _FOR_YOU = messages.PLACEMENT_RECOMMENDED_FOR_YOU
 def bad_input() -> list[Row]:
     """Line 6."""
     with (
-        running_stack(StackConfig(data=DATA, ranking_port=0)) as stack,
+        running_stack(StackConfig(data=DATA, ranking_port=0, live=False)) as stack,
         RecommendationClient(stack.addresses["ranking"], timeout_seconds=5.0) as client,
     ):
         known = load(DATA, Path("build/data")).events["user_id"][0]

@@ -21,7 +21,7 @@ def parity() -> list[Row]:
     """Line 4: interest scores, features and lists, served against computed."""
     data, bundle = load(DATA, BUILD / "data"), open_bundle(serving_path(BUNDLES))
     examined = examine(data, bundle)
-    with running_stack(StackConfig(data=DATA, ranking_port=0, clock="as-of")) as stack:
+    with running_stack(StackConfig(data=DATA, ranking_port=0, live=False, clock="as-of")) as stack:
         served = Served(stack, BUILD, data, bundle, examined)
         share, gap = list_differences(served, _LIST_SHOPPERS)
         interest = asyncio.run(interest_difference(served, _FEATURE_SHOPPERS))

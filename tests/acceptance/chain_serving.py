@@ -28,7 +28,7 @@ _FOR_YOU = messages.PLACEMENT_RECOMMENDED_FOR_YOU
 def any_client() -> list[Row]:
     """Line 3: a client that knows nothing but the address, through reflection; and health."""
     with (
-        running_stack(StackConfig(data=DATA, ranking_port=0)) as stack,
+        running_stack(StackConfig(data=DATA, ranking_port=0, live=False)) as stack,
         grpc.insecure_channel(stack.addresses["ranking"]) as channel,
     ):
         found = _recommend_by_reflection(channel)
@@ -45,7 +45,7 @@ def any_client() -> list[Row]:
 
 def ranking_process() -> list[Row]:
     """Line 7: size and start of the ranking process on the default bundle."""
-    with running_stack(StackConfig(data=DATA, ranking_port=0)) as stack:
+    with running_stack(StackConfig(data=DATA, ranking_port=0, live=False)) as stack:
         process = psutil.Process(stack.processes["ranking"].pid)
         with RecommendationClient(stack.addresses["ranking"], timeout_seconds=5.0) as client:
             for user_id in load(DATA, Path("build/data")).users["user_id"].head(500):

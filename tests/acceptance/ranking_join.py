@@ -29,7 +29,7 @@ def feature_join() -> list[Row]:
     names = [feature.name for feature in spec.ITEM_FEATURES]
     model = open_model(open_bundle(serving_path(Path("bundles"))))
     item_ids = np.random.default_rng(4).choice(model.items.vocabulary.ids, ITEMS, replace=False).tolist()
-    with running_stack(StackConfig(data=DATA, ranking_port=0)) as stack:
+    with running_stack(StackConfig(data=DATA, ranking_port=0, live=False)) as stack:
         store = open_store(_BUILD / "feast", _BUILD / "offline", stack.addresses["valkey"])
         references = [f"{view_name('item')}:{name}" for name in names]
 

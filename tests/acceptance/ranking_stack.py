@@ -28,13 +28,14 @@ def pinned_stack(*, back_ends_anywhere: bool = False, **changes: Any) -> Iterato
 
     Args:
         back_ends_anywhere: whether Triton and Valkey may use all cores, as where they have machines of their own.
-        changes: fields of `StackConfig`.
+        changes: fields of `StackConfig`; without `live`, nothing is taken in.
     """
     before = os.sched_getaffinity(0)
     servers, caller = halves()
+    config: dict[str, Any] = {"data": DATA, "ranking_port": 0, "live": False} | changes
     os.sched_setaffinity(0, servers)  # what the children inherit
     try:
-        with running_stack(StackConfig(data=DATA, ranking_port=0, **changes)) as stack:
+        with running_stack(StackConfig(**config)) as stack:
             os.sched_setaffinity(0, caller)
             if back_ends_anywhere:
                 for name in ("triton", "valkey"):

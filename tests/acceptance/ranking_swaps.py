@@ -71,7 +71,7 @@ def swaps() -> list[Row]:
     with tempfile.TemporaryDirectory(dir="build", prefix="swaps-") as folder:
         bundles = Path(folder) / "bundles"
         first, second = _two_bundles(serving_path(Path("bundles")), bundles)
-        config = StackConfig(data=DATA, bundles=bundles, ranking_port=0, clock="as-of")
+        config = StackConfig(data=DATA, bundles=bundles, ranking_port=0, live=False, clock="as-of")
         with running_stack(config) as stack:
             address, process = stack.addresses["ranking"], psutil.Process(stack.processes["ranking"].pid)
             capacity = asyncio.run(_capacity(address, requests))

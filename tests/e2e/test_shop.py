@@ -76,7 +76,7 @@ def test_scores_fall_along_every_list(replies: dict[str, messages.RecommendRespo
 def test_the_listing_names_every_living_process(shop_stack: Stack, trained_shop: TrainedShop) -> None:
     """Scripts find the parts in stack.json."""
     listing = json.loads((trained_shop.build / "stack.json").read_text())
-    assert [part["name"] for part in listing] == ["valkey", "triton", "retrieval", "ranking"]
+    assert [part["name"] for part in listing] == ["valkey", "triton", "retrieval", "ranking", "ingest", "updater"]
     assert all(psutil.pid_exists(part["pid"]) for part in listing)
     assert {part["name"]: part["address"] for part in listing} == shop_stack.addresses
 

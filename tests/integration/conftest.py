@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.common.process import free_port
+from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
 from services.common.valkey import ValkeyConfig, start_valkey
-from services.ranking.scorer import TritonScorer
 from services.triton.embedded import EmbeddedTriton, start_triton
 from services.triton.repository import build_repository
 from tests.fakes import FakeScorer

@@ -12,12 +12,12 @@ from aisle.v1.retrieval_service_pb2_grpc import RetrievalServiceServicer, add_Re
 from tritonclient.grpc import service_pb2
 
 from services.common.keys import add_key
+from services.common.scorer import TritonScorer
 from services.common.server import RunningServer, running_server
 from services.common.settings import ServiceSettings
 from services.common.tls import client_credentials
 from services.common.towers import TowerModels
 from services.ranking.retriever import RemoteRetriever, RetrieverUnavailable
-from services.ranking.scorer import TritonScorer
 from services.ranking.settings import RankingSettings
 from tests.certificates import Authority
 

@@ -14,10 +14,10 @@ import pytest
 from features.bundle import promote
 from services.common.pointer import Pointer, following
 from services.common.process import ManagedProcess, free_port
+from services.common.scorer import TritonScorer
 from services.common.server import running_server
 from services.ranking.ordering import RankedList
 from services.ranking.release import load_release
-from services.ranking.scorer import TritonScorer
 from services.retrieval.app import RetrievalSettings, load_servicer, registration
 from tests.fakes import FakeScorer
 from tests.integration.conftest import REPOSITORY_ROOT, TRITON_VENV

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from tritonclient.grpc import InferenceServerClient
 
+from services.common.scorer import ScorerUnavailable, TritonScorer
 from services.common.towers import FloatArray, TowerModels
-from services.ranking.scorer import ScorerUnavailable, TritonScorer
 from services.triton.repository import build_repository
 from tests.contracts.test_scorer import History, a_history
 from tests.fakes import FakeScorer

@@ -18,8 +18,8 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from tritonclient.utils import InferenceServerException
 
+from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
-from services.ranking.scorer import TritonScorer
 from services.triton.repository import build_repository
 from tests.contracts.test_scorer import a_history
 from tests.fakes import FakeScorer

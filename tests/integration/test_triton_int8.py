@@ -9,8 +9,8 @@ import pytest
 from torch import nn
 
 from features import bundle as files
+from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
-from services.ranking.scorer import TritonScorer
 from services.triton.repository import LEAST_COSINE, build_repository
 from tests.fakes import FakeScorer
 from tests.integration.conftest import TinyTriton

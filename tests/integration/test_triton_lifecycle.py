@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from services.common.process import ProcessError
+from services.common.scorer import ScorerUnavailable, TritonScorer
 from services.common.towers import TowerModels
-from services.ranking.scorer import ScorerUnavailable, TritonScorer
 from services.triton import embedded
 from services.triton.embedded import EmbeddedTriton, TritonPorts, shared_memory_prefix, start_triton
 from services.triton.environment import find_environment

@@ -18,9 +18,9 @@ from features.schema import Dataset
 from features.store import UserReader, close_store, open_store, read_items
 from features.vectors import every_vector
 from services.client import RecommendationClient
+from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
 from services.ranking.ordering import recommend
-from services.ranking.scorer import TritonScorer
 from services.stack import Stack
 from training.checkpoint import load_interest_tower
 from training.config import InterestTowerConfig

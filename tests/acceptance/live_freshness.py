@@ -1,0 +1,310 @@
+"""Line 2: how soon a click, and how soon a new item, is in what is recommended, while other shoppers act.
+
+A click is there when two lists of the same shopper say so: RECENTLY_VIEWED shows the item, and RECOMMENDED_FOR_YOU,
+asked about a neighbour of the item, names it as evidence, which comes from the very features that the ranker is given.
+Items are drawn until one is found that must become evidence.
+A new item is there when SIMILAR_ITEMS of its nearest neighbour shows it, and the home page of a shopper of that taste.
+The nearest neighbour is found here, by the served text tower and the bundle's own vectors, as the largest cosine; new
+texts are those of products of the shop with a word more. A shopper of a taste is made by clicks on the neighbours.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+import numpy as np
+import polars as pl
+from aisle.v1 import catalog_service_pb2 as catalog
+from aisle.v1 import event_service_pb2 as events
+from aisle.v1 import recommendation_service_pb2 as messages
+from aisle.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from aisle.v1.event_service_pb2_grpc import EventServiceStub
+
+from features import bundle as files
+from features.bundle import Bundle, open_bundle, serving_path
+from features.encode import Floats
+from features.item_text import item_text
+from services.client import AsyncRecommendationClient
+from services.common.scorer import TritonScorer
+from services.common.towers import TowerModels
+from services.ranking.ordering.explain import EVIDENCE_ITEMS
+from services.stack import Stack
+from tests.acceptance.live_load import Load, RunningLoad, load_under_way
+from tests.acceptance.ranking_stack import FOR_YOU, LOGS, pinned_stack, shoppers
+from tests.acceptance.rows import Row, at_least, at_most, told
+
+PER_SECOND = 1000.0
+BATCH = 50
+CLICKS = 200
+NEW_ITEMS = 100
+WARM_UP = 10
+LONGEST_SECONDS = 10.0
+BOUND_SECONDS = 1.0
+_CALL_SECONDS = 5.0
+_PAUSE_SECONDS = 0.005
+_TEXT_SECONDS = 30.0
+_PAGE = 100
+_NEIGHBOURS = 5
+_CLEARLY = 1e-3
+_TASTE_CLICKS = 8
+_SIMILAR, _VIEWED = messages.PLACEMENT_SIMILAR_ITEMS, messages.PLACEMENT_RECENTLY_VIEWED
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What right answers are known from."""
+
+    items: pl.DataFrame
+    """The bundle's ITEMS."""
+    vectors: Floats
+    """float32 [N, 128], in their order."""
+    may_show: Sequence[int]
+    """Rows that a list without a filter may hold."""
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Shop":
+        """What a bundle says."""
+        items = pl.read_parquet(bundle.path(files.ITEMS))
+        vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
+        return cls(items, vectors, np.flatnonzero(~items["sensitive"].to_numpy()).tolist())
+
+    def nearest(self, vector: Floats, count: int) -> list[int]:
+        """Rows of the largest dot products, best first, of those that may be shown."""
+        scores = self.vectors[self.may_show] @ vector
+        return [self.may_show[place] for place in np.argsort(-scores, kind="stable")[:count]]
+
+    def alike(self, vector: Floats, count: int) -> list[int]:
+        """Rows of the largest cosines, best first, of those that may be shown."""
+        own = self.vectors[self.may_show]
+        scores = own @ vector / np.maximum(np.linalg.norm(own, axis=1), 1e-12)
+        return [self.may_show[place] for place in np.argsort(-scores, kind="stable")[:count]]
+
+    def is_nearer(self, to: int, row: int, others: Sequence[str]) -> bool:
+        """Whether a row is clearly more alike to another one than the last of three others is."""
+        if len(others) < EVIDENCE_ITEMS:
+            return False
+        last = int(self.items["item_id"].to_list().index(others[-1]))
+        mine, its = self.vectors[row], self.vectors[last]
+        target = self.vectors[to]
+        return float(mine @ target / np.linalg.norm(mine)) > float(its @ target / np.linalg.norm(its)) + _CLEARLY
+
+    def id_of(self, row: int) -> str:
+        """The outside id."""
+        return str(self.items["item_id"][row])
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item that is to come, and where it must appear."""
+
+    item_id: str
+    title: str
+    description: str
+    neighbours: tuple[int, ...]
+    """Rows of the items nearest to it, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Of the whole stack."""
+
+    lists: AsyncRecommendationClient
+    events: EventServiceStub
+    catalog: CatalogServiceStub
+
+
+def freshness() -> list[Row]:
+    """Two hundred clicks and a hundred new items under a thousand events a second."""
+    bundles, everyone = Path("bundles"), shoppers()
+    bundle = open_bundle(serving_path(bundles))
+    probing = everyone[:CLICKS]
+    load = Load(bundles=bundles, prefix=f"fresh-{time.time_ns()}", per_second=PER_SECOND, batch=BATCH, connections=2)
+    with (
+        pinned_stack(live=True) as stack,
+        load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
+    ):
+        return measured(stack, bundle, probing, CLICKS, NEW_ITEMS, running)
+
+
+def measured(
+    stack: Stack,
+    bundle: Bundle,
+    probing: Sequence[str],
+    clicks: int,
+    new_items: int,
+    running: RunningLoad | None = None,
+) -> list[Row]:
+    """Both halves, over a running stack.
+
+    Args:
+        stack: with all that is live.
+        bundle: what it serves.
+        probing: known shoppers whom nobody else acts for.
+        clicks: how many.
+        new_items: how many.
+        running: the load beside it, if there is one.
+    """
+    shop = Shop.of(bundle)
+    clicked = asyncio.run(_clicks(stack, shop, probing, clicks))
+    similar, wanted = asyncio.run(_new_items(stack, bundle, shop, new_items))
+    rows = []
+    if running is not None:
+        summary = running.finish()
+        rows = [
+            at_least("background_events_per_second", round(summary.per_second), 0.95 * PER_SECOND),
+            told("background_not_accepted", str(summary.other)),
+        ]
+    return [
+        *rows,
+        *_rows("click", clicked, clicks),
+        *_rows("new_item_similar", similar, new_items),
+        *_rows("new_item_for_its_taste", wanted, new_items),
+    ]
+
+
+def _rows(name: str, seconds: Sequence[float], expected: int) -> list[Row]:
+    return [
+        at_least(f"{name}_probes", len(seconds), expected),
+        told(f"{name}_p50_seconds", round(float(np.quantile(seconds, 0.5)), 3)),
+        at_most(f"{name}_p99_seconds", round(float(np.quantile(seconds, 0.99, method="higher")), 3), BOUND_SECONDS),
+        told(f"{name}_longest_seconds", round(max(seconds), 3)),
+    ]
+
+
+@asynccontextmanager
+async def _clients(stack: Stack) -> AsyncIterator[Clients]:
+    async with (
+        AsyncRecommendationClient(stack.addresses["ranking"], timeout_seconds=_CALL_SECONDS) as lists,
+        grpc.aio.insecure_channel(stack.addresses["ingest"]) as channel,
+    ):
+        yield Clients(lists, EventServiceStub(channel), CatalogServiceStub(channel))
+
+
+async def _clicks(stack: Stack, shop: Shop, probing: Sequence[str], count: int) -> list[float]:
+    """Seconds that each of so many clicks took, one after another."""
+    draw, taken = np.random.default_rng(2), []
+    async with _clients(stack) as clients:
+        for number in range(-WARM_UP, count):
+            seconds = await _click(clients, shop, probing[number % len(probing)], draw, number)
+            if number >= 0:
+                taken.append(seconds)
+    return taken
+
+
+async def _new_items(stack: Stack, bundle: Bundle, shop: Shop, count: int) -> tuple[list[float], list[float]]:
+    """Seconds that each of so many items took to be among similar ones, and in lists of its taste."""
+    coming = await _coming_items(stack.addresses["triton"], bundle, shop, count)
+    async with _clients(stack) as clients:
+        appeared = [await _new_item(clients, shop, item, number) for number, item in enumerate(coming)]
+    return [similar for similar, _ in appeared], [wanted for _, wanted in appeared]
+
+
+async def _click(clients: Clients, shop: Shop, shopper: str, draw: np.random.Generator, number: int) -> float:
+    """Seconds from the acknowledgement of a click until both lists know it."""
+    item_id, neighbour = await _evident(clients.lists, shop, shopper, draw)
+
+    async def is_there() -> bool:
+        seen = await _viewed(clients.lists, shopper, item_id)
+        return seen and item_id in await _evidence(clients.lists, shopper, neighbour)
+
+    await _write_clicks(clients.events, shopper, [item_id], f"probe-{number}")
+    return await _until(is_there, f"click {number} of {shopper} on {item_id}")
+
+
+async def _evident(
+    lists: AsyncRecommendationClient, shop: Shop, shopper: str, draw: np.random.Generator
+) -> tuple[str, str]:
+    """An item, and a neighbour of it to which it is more alike than some of the present evidence is."""
+    while True:
+        row = int(draw.choice(shop.may_show))
+        for near in shop.nearest(shop.vectors[row], _NEIGHBOURS):
+            present = await _evidence(lists, shopper, shop.id_of(near))
+            if near != row and shop.id_of(row) not in present and shop.is_nearer(near, row, present):
+                return shop.id_of(row), shop.id_of(near)
+
+
+async def _viewed(lists: AsyncRecommendationClient, shopper: str, item_id: str) -> bool:
+    request = messages.RecommendRequest(placement=_VIEWED, user_id=shopper, page_size=_PAGE)
+    return await _holds(lists, request, item_id)
+
+
+async def _evidence(lists: AsyncRecommendationClient, shopper: str, item_id: str) -> list[str]:
+    """By which of the shopper's items the home page explains an item."""
+    only = messages.Filter(include_item_ids=[item_id], strict=True, allow_sensitive=True)
+    request = messages.RecommendRequest(placement=FOR_YOU, user_id=shopper, page_size=1, filter=only, explain=True)
+    results = (await lists.recommend(request)).results
+    return list(results[0].explanation.evidence_item_ids) if results else []
+
+
+async def _new_item(clients: Clients, shop: Shop, item: NewItem, number: int) -> tuple[float, float]:
+    """Seconds from the reply to the upsert until both lists hold the item."""
+    shopper = f"of the taste of {item.item_id}"
+    liked = [shop.id_of(row) for row in item.neighbours[:_TASTE_CLICKS]]
+    await _write_clicks(clients.events, shopper, liked, f"taste-{number}")
+    await _until(lambda: _viewed(clients.lists, shopper, liked[-1]), f"the taste of {item.item_id}")
+    request = catalog.UpsertItemsRequest(
+        items=[catalog.Item(item_id=item.item_id, title=item.title, description=item.description)]
+    )
+    reply = await clients.catalog.UpsertItems(request, timeout=_CALL_SECONDS)
+    if [result.status for result in reply.results] != [catalog.ITEM_STATUS_UPSERTED]:
+        raise RuntimeError(f"{item.item_id}: {reply.results}")
+    neighbour = shop.id_of(item.neighbours[0])
+    alike = messages.RecommendRequest(placement=_SIMILAR, context_item_ids=[neighbour], page_size=_PAGE)
+    home = messages.RecommendRequest(placement=FOR_YOU, user_id=shopper, page_size=_PAGE)
+    similar, wanted = await asyncio.gather(
+        _until(lambda: _holds(clients.lists, alike, item.item_id), f"{item.item_id} among those like {neighbour}"),
+        _until(lambda: _holds(clients.lists, home, item.item_id), f"{item.item_id} for {shopper}"),
+    )
+    return similar, wanted
+
+
+async def _holds(lists: AsyncRecommendationClient, request: messages.RecommendRequest, item_id: str) -> bool:
+    return item_id in {result.item_id for result in (await lists.recommend(request)).results}
+
+
+async def _write_clicks(stub: EventServiceStub, shopper: str, item_ids: Sequence[str], name: str) -> None:
+    """Acknowledged on return."""
+    clicks = [
+        events.Event(
+            event_id=f"{name}-{place}-{time.time_ns()}",
+            event_type=events.EVENT_TYPE_CLICK,
+            user_id=shopper,
+            item_id=item_id,
+        )
+        for place, item_id in enumerate(item_ids)
+    ]
+    # One call each: within one, the order of equal times would be that of their ids.
+    for click in clicks:
+        reply = await stub.WriteEvents(events.WriteEventsRequest(events=[click]), timeout=_CALL_SECONDS)
+        if reply.accepted_count != 1:
+            raise RuntimeError(f"{click.event_id}: {reply.results}")
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> float:
+    """Seconds until it is so; LONGEST_SECONDS, and a line that says so, where it never is."""
+    started = time.monotonic()
+    while not await condition():
+        if time.monotonic() - started > LONGEST_SECONDS:
+            print(f"never: {what}", flush=True)
+            return LONGEST_SECONDS
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return time.monotonic() - started
+
+
+async def _coming_items(triton: str, bundle: Bundle, shop: Shop, count: int) -> list[NewItem]:
+    """Items with new texts, and the rows that they are most alike to."""
+    rows = np.random.default_rng(3).permutation(shop.may_show)[:count].tolist()
+    texts = [(f"New {shop.items['title'][row]}", str(shop.items["description"][row])) for row in rows]
+    scorer = TritonScorer(triton, TowerModels.of_version(bundle.version))
+    try:
+        vectors = await scorer.text_vectors([item_text(*text) for text in texts], _TEXT_SECONDS)
+    finally:
+        await scorer.close()
+    return [
+        NewItem(f"new-{time.time_ns()}-{number}", *text, tuple(shop.alike(vector, _TASTE_CLICKS)))
+        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True))
+    ]

@@ -1,0 +1,189 @@
+"""Line 7: the closed loop. Shoppers whom nobody knows begin with what is popular, act through the real API for several
+rounds with a nightly run after each, and are shown more and more of what they like.
+
+Choices: the shop's earlier shoppers bought by popularity alone, so that the first bundle knows no taste. A round is a
+week of the shop's time; the last one ends now, so that no event lies ahead of the clock.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import batched, pairwise
+from pathlib import Path
+
+import grpc
+import numpy as np
+import polars as pl
+from aisle.v1 import event_service_pb2 as events
+from aisle.v1.event_service_pb2_grpc import EventServiceStub
+
+from features import event_log
+from features.synthetic import SyntheticConfig, SyntheticShop, generate
+from services.client import RecommendationClient
+from services.stack import Stack, StackConfig, running_stack
+from tests.acceptance.rows import Row, at_least, holds, told
+from tests.simulated_shoppers import Shoppers
+from tests.waiting import wait_until
+
+_WEEK = timedelta(weeks=1)
+_EARLIER_WEEKS = 8
+_EXPLORATION = 0.2
+_EVENTS_A_CALL = 500
+_LOG_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is simulated."""
+
+    rounds: int = 4
+    shoppers: int = 200
+    earlier_shoppers: int = 80
+    items: int = 300
+    seed: int = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    hit_rates: list[float]
+    """Of each round's lists, 0 to 1."""
+    shown_share: float
+    """Of the catalogue."""
+    promoted: int
+    """Nights after which another bundle served."""
+
+
+def closed_loop() -> list[Row]:
+    """The line at full size."""
+    with tempfile.TemporaryDirectory(prefix="aisle-loop-") as folder:
+        outcome = simulate(Plan(), Path(folder), Path(os.environ.get("AISLE_TRITON_VENV", ".venv-triton")))
+    return [
+        told("hit_rates_by_round", ", ".join(f"{rate:.3f}" for rate in outcome.hit_rates)),
+        told("nights_that_promoted", outcome.promoted),
+        holds("hit_rate_rises_every_round", value=all(a < b for a, b in pairwise(outcome.hit_rates))),
+        at_least("last_hit_rate_over_first", outcome.hit_rates[-1] / outcome.hit_rates[0], 2.0),
+        at_least("share_of_items_shown", outcome.shown_share, 0.5),
+    ]
+
+
+def simulate(plan: Plan, folder: Path, triton_venv: Path) -> Outcome:
+    """The shop from its first bundle to the end of the last round, in a folder of its own."""
+    shop = generate(
+        SyntheticConfig(
+            user_count=plan.earlier_shoppers,
+            item_count=plan.items,
+            weeks=_EARLIER_WEEKS,
+            new_item_count=0,
+            staple_count=0,
+            taste_share=0.0,
+            stray_factor=1.0,
+            seed=plan.seed,
+        )
+    )
+    end = datetime.now(UTC).replace(microsecond=0)
+    tastes = sorted(set(shop.item_tastes.values()))
+    shoppers = Shoppers(
+        tastes={f"shopper-{number}": tastes[number % len(tastes)] for number in range(plan.shoppers)},
+        item_tastes=shop.item_tastes,
+        rng=np.random.default_rng(plan.seed),
+    )
+    night = _Night(folder, _earlier(shop, folder / "shop", end - plan.rounds * _WEEK))
+    night.first_bundle()
+    config = StackConfig(
+        data=night.data,
+        bundles=night.bundles,
+        build=folder,
+        triton_venv=triton_venv,
+        ranking_port=0,
+        clock="wall",
+    )
+    hit_rates, promoted, written = [], 0, 0
+    with _parts_written_often(), running_stack(config) as stack:
+        for number in range(plan.rounds):
+            begin = end - (plan.rounds - number) * _WEEK
+            rate, count = _round(shoppers, stack, begin)
+            hit_rates.append(rate)
+            written += count
+            wait_until(lambda: _logged(night.live) >= written, _LOG_SECONDS)  # noqa: B023 - called before it changes
+            promoted += night.run(stack.addresses["valkey"])
+    return Outcome(hit_rates, len(shoppers.shown) / plan.items, promoted)
+
+
+def _earlier(shop: SyntheticShop, folder: Path, end: datetime) -> str:
+    """The earlier shoppers' tables, their last week ending at `end`; as a data spec."""
+    folder.mkdir(parents=True)
+    shift = end - shop.dataset.calendar.week_end(_EARLIER_WEEKS)
+    shop.dataset.events.with_columns(pl.col("event_time") + shift).write_parquet(folder / "events.parquet")
+    shop.dataset.items.write_parquet(folder / "items.parquet")
+    return f"parquet:{folder}"
+
+
+def _round(shoppers: Shoppers, stack: Stack, begin: datetime) -> tuple[float, int]:
+    """Every shopper looks at one list and acts on it: the mean hit rate, and the count of events written."""
+    rates, happened = [], []
+    with RecommendationClient(stack.addresses["ranking"], timeout_seconds=5.0) as client:
+        for user_id in shoppers.tastes:
+            reply = client.recommend(shoppers.question(user_id, _EXPLORATION))
+            rates.append(shoppers.hit_rate(user_id, reply))
+            moment = begin + _WEEK * float(shoppers.rng.uniform(0.0, 0.9))
+            happened.extend(shoppers.act(user_id, reply, moment))
+    _write(happened, stack.addresses["ingest"])
+    return float(np.mean(rates)), len(happened)
+
+
+def _write(happened: Sequence[events.Event], address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        for batch in batched(happened, _EVENTS_A_CALL):
+            reply = EventServiceStub(channel).WriteEvents(events.WriteEventsRequest(events=batch), timeout=10.0)
+            if reply.accepted_count != len(batch):
+                raise AssertionError(f"{len(batch) - reply.accepted_count} of {len(batch)} events were not accepted")
+
+
+def _logged(live: Path) -> int:
+    return int(event_log.scan(live).select(pl.len()).collect().item())
+
+
+@contextmanager
+def _parts_written_often() -> Iterator[None]:
+    """What the updater reads: the night must not wait for half a minute for the round's events."""
+    os.environ["AISLE_LOG_SECONDS"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["AISLE_LOG_SECONDS"]
+
+
+class _Night:
+    """The training jobs of one shop, as child processes."""
+
+    def __init__(self, folder: Path, data: str) -> None:
+        self.data, self.live, self.bundles = data, folder / "live", folder / "bundles"
+        self._folder = folder
+        self._places = ["--cache", folder / "data", "--bundles", self.bundles, "--checkpoints", folder / "checkpoints"]
+
+    def first_bundle(self) -> None:
+        """Train on the earlier shoppers and promote."""
+        status = self._job("training.train", "--data", self.data, "--recipe", "small", *self._places)
+        if status:
+            raise AssertionError(f"training.train ended with status {status}")
+
+    def run(self, redis: str) -> int:
+        """The nightly run over everything so far: 1 if it promoted, 0 if the gate refused."""
+        stores = ["--feast-dir", self._folder / "feast", "--offline-dir", self._folder / "offline", "--redis", redis]
+        data = f"{self.data}+live:{self.live}"
+        status = self._job("training.nightly", "--data", data, "--full", "--recipe", "small", *self._places, *stores)
+        return int(status == 0)
+
+    def _job(self, module: str, *words: str | Path) -> int:
+        log_path = self._folder / "logs" / f"{module}.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("ab") as log:
+            command = [sys.executable, "-m", module, *map(str, words)]
+            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
