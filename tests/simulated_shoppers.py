@@ -8,6 +8,7 @@ list is reported as an impression, every action carries the list's id.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from aisle.v1 import event_service_pb2 as events
@@ -81,7 +82,7 @@ class Shoppers:
         at: datetime,
         suffix: str,
         event_type: events.EventType.ValueType,
-        **facts: object,
+        **facts: Any,
     ) -> events.Event:
         event = events.Event(
             event_id=f"{reply.recommendation_id}-{suffix}",

@@ -173,9 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.online", description=__doc__)
     parser.add_argument("--data", default="complete-journey", help="ADAPTER[:ARGUMENT][+live:DIR] (%(default)s)")
     parser.add_argument("--bundle", default="serving", help="a version, or the serving one (default)")
-    instant = {"type": parse_instant, "metavar": "ISO"}
-    parser.add_argument("--since", **instant, help="instant, UTC, of the first new event (default: the cutoff)")
-    parser.add_argument("--until", **instant, help="instant, UTC, after the last one (default: all)")
+    parser.add_argument("--since", type=parse_instant, help="ISO instant of the first new event (default: the cutoff)")
+    parser.add_argument("--until", type=parse_instant, help="ISO instant after the last one (default: all)")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="where bundles live")
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--version", help="the new bundle's name (default: the parent's and the last event's time)")

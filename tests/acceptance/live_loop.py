@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import batched, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -127,7 +127,8 @@ def _earlier(shop: SyntheticShop, folder: Path, end: datetime) -> str:
 
 def _round(shoppers: Shoppers, stack: Stack, begin: datetime) -> tuple[float, int]:
     """Every shopper looks at one list and acts on it: the mean hit rate, and the count of events written."""
-    rates, happened = [], []
+    rates: list[float] = []
+    happened: list[events.Event] = []
     with RecommendationClient(stack.addresses["ranking"], timeout_seconds=5.0) as client:
         for user_id in shoppers.tastes:
             reply = client.recommend(shoppers.question(user_id, _EXPLORATION))
@@ -140,7 +141,8 @@ def _round(shoppers: Shoppers, stack: Stack, begin: datetime) -> tuple[float, in
 
 def _write(happened: Sequence[events.Event], address: str) -> None:
     with grpc.insecure_channel(address) as channel:
-        for batch in batched(happened, _EVENTS_A_CALL):
+        for start in range(0, len(happened), _EVENTS_A_CALL):
+            batch = happened[start : start + _EVENTS_A_CALL]
             reply = EventServiceStub(channel).WriteEvents(events.WriteEventsRequest(events=batch), timeout=10.0)
             if reply.accepted_count != len(batch):
                 raise AssertionError(f"{len(batch) - reply.accepted_count} of {len(batch)} events were not accepted")
@@ -166,7 +168,14 @@ class _Night:
     def __init__(self, folder: Path, data: str) -> None:
         self.data, self.live, self.bundles = data, folder / "live", folder / "bundles"
         self._folder = folder
-        self._places = ["--cache", folder / "data", "--bundles", self.bundles, "--checkpoints", folder / "checkpoints"]
+        self._places: list[str | Path] = [
+            "--cache",
+            folder / "data",
+            "--bundles",
+            self.bundles,
+            "--checkpoints",
+            folder / "checkpoints",
+        ]
 
     def first_bundle(self) -> None:
         """Train on the earlier shoppers and promote."""
@@ -176,7 +185,14 @@ class _Night:
 
     def run(self, redis: str) -> int:
         """The nightly run over everything so far: 1 if it promoted, 0 if the gate refused."""
-        stores = ["--feast-dir", self._folder / "feast", "--offline-dir", self._folder / "offline", "--redis", redis]
+        stores: list[str | Path] = [
+            "--feast-dir",
+            self._folder / "feast",
+            "--offline-dir",
+            self._folder / "offline",
+            "--redis",
+            redis,
+        ]
         data = f"{self.data}+live:{self.live}"
         status = self._job("training.nightly", "--data", data, "--full", "--recipe", "small", *self._places, *stores)
         return int(status == 0)
