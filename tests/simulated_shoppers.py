@@ -81,7 +81,7 @@ class Shoppers:
         reply: messages.RecommendResponse,
         at: datetime,
         suffix: str,
-        event_type: events.EventType.ValueType,
+        event_type: "events.EventType",
         **facts: Any,
     ) -> events.Event:
         event = events.Event(

@@ -102,7 +102,8 @@ def load_under_way(address: str, load: Load, shoppers: Sequence[str], folder: Pa
     command = [sys.executable, "-m", __name__, address, *words]
     log_path = folder / f"{load.prefix}.log"
     log_path.unlink(missing_ok=True)
-    with ManagedProcess("load", command, log_path=log_path) as process:
+    # SIGTERM asks it to finish, which it cannot when the services have gone with the parent.
+    with ManagedProcess("load", command, log_path=log_path, death_signal=signal.SIGKILL) as process:
         running = RunningLoad(process)
         process.wait_ready(running.is_under_way, _READY_SECONDS)
         yield running
