@@ -10,6 +10,7 @@ from features.clock import Clock
 from features.vocab import Rows
 from services.common.limits import PAGE_SIZE_DEFAULT
 from services.ranking.experiments import Experiment, assigned
+from services.ranking.newcomers import introduce
 from services.ranking.once import ScorerOnce, UsersOnce
 from services.ranking.ordering import EVERYTHING, NO_ROWS, RankedList, popular
 from services.ranking.pages import continued, page_token
@@ -63,6 +64,7 @@ async def recommend(
             recommendation_id = new_id()
             ranked = await _whole_list(pipeline, request, context_rows, selected, trace)
             ranked = await shaped(pipeline, request, ranked, taste, trace)
+            ranked = await introduce(pipeline, request, ranked, context_rows, selected.selection, trace)
             if request.promotions or request.exploration_weight:
                 there = np.concatenate([context_rows, taken_rows])
                 ranked = await promote(pipeline, request, recommendation_id, ranked, there, count, trace)

@@ -91,7 +91,7 @@ class Pipeline:
             with trace.stage("ranking"):
                 return popular(model, limits.total, allowed)
         async with asyncio.TaskGroup() as group:
-            asked = group.create_task(self._interest(shopper, trace))
+            asked = group.create_task(self.interest(shopper, trace))
             await asyncio.sleep(0)  # the question leaves; while Triton works:
             async with self.computing(trace, "candidates"):
                 together = model.item_to_item.ask(shopper)
@@ -108,7 +108,7 @@ class Pipeline:
         """What the shopper has had before, in the ranker's order; empty for one nothing is known of."""
         model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
         allowed = selection.without(context_rows).mask_for(shopper, now_us, model.item_count)
-        interest = await self._interest(shopper, trace)
+        interest = await self.interest(shopper, trace)
         async with self.computing(trace, "ranking"):
             return buy_again(model, self.release.rankers.all_items, shopper, interest, now_us, allowed)
 
@@ -125,7 +125,7 @@ class Pipeline:
     async def rank(self, user_id: str, rows: Rows, trace: Trace, selection: Selection = EVERYTHING) -> RankedList:
         """The given rows in the ranker's order, without those left out; repeated rows keep their first place."""
         now_us, shopper = self.clock.now_us(), await self.shopper(user_id, trace)
-        interest = await self._interest(shopper, trace)
+        interest = await self.interest(shopper, trace)
         model = self.release.model
         async with self.computing(trace, "ranking"):
             together = model.item_to_item.ask(shopper)
@@ -137,7 +137,7 @@ class Pipeline:
         shopper without interests the most popular of them."""
         model, now_us, shopper = self.release.model, self.clock.now_us(), await self.shopper(user_id, trace)
         allowed = selection.mask_for(shopper, now_us, model.item_count) & model.little_known
-        interest = await self._interest(shopper, trace)
+        interest = await self.interest(shopper, trace)
         near_rows = await self._near(shopper, interest, allowed, trace)
         rows = near_rows if near_rows.size else popular(model, count, allowed).rows
         async with self.computing(trace, "ranking"):
@@ -148,7 +148,7 @@ class Pipeline:
     async def explain(self, user_id: str, rows: Rows, trace: Trace) -> Explanations:
         """Why the ranker scores these rows as it does for the shopper."""
         shopper = await self.shopper(user_id, trace)
-        interest = await self._interest(shopper, trace)
+        interest = await self.interest(shopper, trace)
         async with self.computing(trace, "explanation"):
             release = self.release
             return explain(release.model, release.rankers.all_items, shopper, interest, rows, self.clock.now_us())
@@ -211,7 +211,8 @@ class Pipeline:
             trace.user_features_age_seconds = (now_us - to_us(row["event_timestamp"])) / 1e6
         return in_session(resolve(row, self.release.model.items), self.session_rows, self.clock.now_us())
 
-    async def _interest(self, shopper: Shopper, trace: Trace) -> Interest:
+    async def interest(self, shopper: Shopper, trace: Trace) -> Interest:
+        """The shopper's interest vectors; the mean of their history where the tower does not answer."""
         history = self.release.model.vectors[shopper.history_rows]
         if not history.size:
             return fallback_interest(history)

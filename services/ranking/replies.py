@@ -26,6 +26,7 @@ REASONS = {
     Source.RECENTLY_VIEWED: "You looked at this",
     Source.TRENDING: "In rising demand",
     Source.POPULAR: "Popular now",
+    Source.NEW_ITEM: "New, and close to your taste",
     Source.PROMOTION: "",
     Source.EXPLORATION: "New to many",
 }

@@ -49,6 +49,7 @@ class DeltaIndex:
         self._rows: NDArray[np.int32] = rows.astype(np.int32)
         self._hidden = np.union1d(hidden, rows[rows < base.row_count]).astype(np.int32)
         self._row_count = row_count
+        self._is_new: Mask = self._rows >= base.row_count
 
     @property
     def kind(self) -> Literal["flat", "lists"]:
@@ -64,6 +65,17 @@ class DeltaIndex:
     def dimension(self) -> int:
         """D."""
         return self._base.dimension
+
+    @property
+    def has_new(self) -> bool:
+        """Whether a search can find a row from N on."""
+        return bool(self._is_new.any())
+
+    def search_new(self, queries: Float32, k: int, allowed: Mask | None = None) -> tuple[Int32, Float32]:
+        """As `search`, among the rows from N on alone, and as if their vectors had length one."""
+        mask = self._is_new if allowed is None else self._is_new & allowed[self._rows]
+        places, scores = self._directions.search(queries, k, mask)
+        return self._rows_at(places), scores
 
     def search_alike(self, queries: Float32, k: int, allowed: Mask | None = None) -> tuple[Int32, Float32]:
         """As `search`, but a changed row counts as if its vector had the length of the query: where vectors are the
@@ -114,11 +126,15 @@ class DeltaIndex:
     def _changed_allowed(self, allowed: Mask | None) -> Mask | None:
         return None if allowed is None else allowed[self._rows]
 
+    def _rows_at(self, places: Int32) -> Int32:
+        """The rows of places among the changed ones; a missing one stays missing."""
+        return np.where(places >= 0, self._rows[places], places) if self._rows.size else places
+
     def _merged(self, rows: Int32, scores: Float32, more: Int32, more_scores: Float32) -> tuple[Int32, Float32]:
         """The best of both answers, [Q, K] each; `more` are places among the changed rows."""
         if not self._rows.size:
             return rows, scores
-        both_rows = np.concatenate([rows, np.where(more >= 0, self._rows[more], more)], axis=1)
+        both_rows = np.concatenate([rows, self._rows_at(more)], axis=1)
         both_scores = np.concatenate([scores, more_scores], axis=1)
         order = np.lexsort((both_rows, -both_scores), axis=1)[:, : rows.shape[1]]
         return np.take_along_axis(both_rows, order, axis=1), np.take_along_axis(both_scores, order, axis=1)

@@ -131,6 +131,29 @@ async def test_a_new_item_is_similar_to_its_neighbour_and_recommended(shop: Shop
         assert service.registry.get_sample_value("aisle_catalogue_age_seconds_count") == 2
 
 
+async def test_an_item_of_which_only_a_short_vector_is_known_is_at_its_place_for_its_taste(shop: Shop) -> None:
+    async with serving(shop) as service:
+        before = await recommended(service)
+        await shop.put(LiveItem(item_id="other", title="other"), v1=-0.01 * shop.taste(SHOPPER))
+        await shop.put(LiveItem(item_id="liked", title="liked"), v1=0.01 * shop.taste(SHOPPER))
+
+        async def is_at_its_place() -> bool:
+            item = (await service.recommended_for(SHOPPER)).results[4]
+            return item.item_id == "liked" and item.source == messages.CANDIDATE_SOURCE_NEW_ITEM
+
+        await until(is_at_its_place)
+        reply = await service.recommended_for(SHOPPER)
+        marked = [item.item_id for item in reply.results if item.source == messages.CANDIDATE_SOURCE_NEW_ITEM]
+        assert marked == ["liked"]
+        assert names_of(reply)[:4] == before[:4]
+        await shop.put(LiveItem(item_id="liked", deleted=True))
+
+        async def is_gone() -> bool:
+            return "liked" not in await recommended(service)
+
+        await until(is_gone)
+
+
 async def test_changes_of_before_the_start_are_served_from_the_first_request_on(shop: Shop) -> None:
     await shop.put(LiveItem(item_id="new", title="new"), v1=shop.vector(NEIGHBOUR))
     async with serving(shop) as service:

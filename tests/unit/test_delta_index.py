@@ -72,6 +72,24 @@ def test_search_finds_what_brute_force_finds(seed: int, base: int, k: int, filte
     np.testing.assert_array_equal(rows, expected_rows)
 
 
+@given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 40), st.booleans())
+def test_search_new_finds_by_direction_the_rows_that_the_base_lacks(
+    seed: int, base: int, k: int, filtered: bool
+) -> None:
+    case = a_case(seed, base, exact_rows_max=100)
+    case.found[:base] = False
+    assert case.delta.has_new == case.found.any()
+    query = case.rng.standard_normal((1, D)).astype(np.float32)
+    allowed = case.rng.random(case.found.size) < 0.5 if filtered else None
+    rows, scores = case.delta.search_new(query, k, allowed)
+    may = np.flatnonzero(case.found if allowed is None else case.found & allowed)
+    cosines = case.vectors[may] @ query[0] / np.maximum(np.linalg.norm(case.vectors[may], axis=1), 1e-9)
+    found = rows[0] >= 0
+    assert found.sum() == min(k, may.size)
+    assert np.isin(rows[0][found], may).all()
+    np.testing.assert_allclose(scores[0][found], np.sort(cosines)[::-1][: found.sum()], atol=2e-2)
+
+
 def test_the_mask_that_is_handed_in_stays_as_it_is() -> None:
     case = a_case(3, 20, exact_rows_max=100)
     allowed = np.ones(case.found.size, dtype=np.bool_)

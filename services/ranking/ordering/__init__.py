@@ -23,6 +23,7 @@ from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, 
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
+from services.ranking.ordering.new_items import has_new_items, new_of_taste, with_new_items
 from services.ranking.ordering.price import PriceRerank, price_reranked
 from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
@@ -75,6 +76,7 @@ __all__ = [
     "extended",
     "fallback_interest",
     "gather",
+    "has_new_items",
     "in_session",
     "interest_scores",
     "kept",
@@ -82,6 +84,7 @@ __all__ = [
     "model_scores",
     "near_query",
     "nearest",
+    "new_of_taste",
     "open_model",
     "others_you_may_like",
     "popular",
@@ -96,5 +99,6 @@ __all__ = [
     "tie_keys",
     "trending",
     "wanted",
+    "with_new_items",
     "with_promotions",
 ]

@@ -31,6 +31,7 @@ class Source(IntEnum):
     RECENTLY_VIEWED = 7
     TRENDING = 8
     POPULAR = 9
+    NEW_ITEM = 10
     PROMOTION = 11
     EXPLORATION = 12
 

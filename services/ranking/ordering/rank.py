@@ -29,7 +29,7 @@ class RankedList:
     rows: Rows
     scores: Floats
     """The ranker's score, or what the list is ordered by where the ranker has no say; falls along the list until the
-    shop's rules (price, diversity, promotions) move items, which take their scores along."""
+    shop's rules (price, diversity, new items, promotions) move items, which take their scores along."""
     interest: Floats
     """Interest score; NaN where interest had no say in the list."""
     sources: npt.NDArray[np.uint8]
