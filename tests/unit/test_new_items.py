@@ -20,6 +20,7 @@ from services.ranking.ordering import (
     has_new_items,
     new_of_taste,
     popular,
+    tie_keys,
     with_new_items,
 )
 from services.ranking.ordering.new_items import NewItemPlaces
@@ -180,6 +181,15 @@ async def test_a_list_has_the_new_item_of_its_taste_at_its_place_and_keeps_the_o
     assert rest == [name for name in before if name in rest]
     marked = [item.item_id for item in reply.results if item.source == messages.CANDIDATE_SOURCE_NEW_ITEM]
     assert marked == ["liked"]
+
+
+async def test_likeness_orders_new_items_where_the_ranker_would_have_them_the_other_way_round(shop: TinyShop) -> None:
+    """To the ranker both are one, so that it goes by the tie key."""
+    less, more = np.array(["a-new-one", "another"])[np.argsort(tie_keys(["a-new-one", "another"]))].tolist()
+    release = shop.release()
+    new = [a_new_item(more, INTERESTS[0]), a_new_item(less, INTERESTS[0] + 0.1 * INTERESTS[1])]
+    found = await replied(a_world(shop, replace(release, model=extended(release.model, new))))
+    assert [found.results[place].item_id for place in (PLACE, PLACE + 10)] == [more, less]
 
 
 async def test_pages_of_any_size_are_the_list_and_repeat_nothing(world: World) -> None:
