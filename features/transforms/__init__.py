@@ -7,8 +7,8 @@ instant: one that starts at `as_of` is not known yet.
 This package does not know Feast, the ranker's matrix or item rows: ids in, ids out.
 """
 
-from features.transforms.events import category_name, known_events, regular_prices
+from features.transforms.events import category_name, known_events, regular_prices, weighted
 from features.transforms.items import item_features
 from features.transforms.users import user_features
 
-__all__ = ["category_name", "item_features", "known_events", "regular_prices", "user_features"]
+__all__ = ["category_name", "item_features", "known_events", "regular_prices", "user_features", "weighted"]

@@ -34,16 +34,15 @@ def known_events(events: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     Returns:
         The columns that features are made of, and `weight` (float64), sorted by time then event id.
     """
+    before = events.lazy().filter(pl.col("event_time") < as_of)
+    return before.pipe(weighted).sort("event_time", "event_id").collect()
+
+
+def weighted(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Events that say something about taste, with their `weight`, as `known_events`, in the order given."""
     weights = {name: spec.EVENT_WEIGHTS.get(name, 0.0) for name in spec.EVENT_TYPES}
     weight = pl.col("event_type").replace_strict(weights, default=0.0, return_dtype=pl.Float64)
-    return (
-        events.lazy()
-        .filter(pl.col("event_time") < as_of)
-        .select(*_READ, weight=weight)
-        .filter(pl.col("weight") > 0)
-        .sort("event_time", "event_id")
-        .collect()
-    )
+    return events.select(*_READ, weight=weight).filter(pl.col("weight") > 0)
 
 
 def microseconds(column: str) -> pl.Expr:

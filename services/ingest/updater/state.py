@@ -9,9 +9,10 @@ Choices:
 Knows nothing of where states are kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from features import spec
@@ -82,9 +83,24 @@ def frame_of(states: Mapping[str, bytes]) -> pl.DataFrame:
     Raises:
         ValueError: a state is not of this form.
     """
+    return numbered_frame_of(states).with_columns(pl.col("user_id").cast(pl.String))
+
+
+def shopper_type(shoppers: Iterable[str]) -> pl.Enum:
+    """Type of some shoppers' ids, numbers whose order is that of the texts."""
+    return pl.Enum(sorted(shoppers))
+
+
+def numbered_frame_of(states: Mapping[str, bytes]) -> pl.DataFrame:
+    """`frame_of` with shoppers of their `shopper_type`.
+
+    Raises:
+        ValueError: a state is not of this form.
+    """
+    shoppers = pl.Series(list(states), dtype=shopper_type(states))
     text = b"".join(states.values())
     if not text:
-        return EVENTS_OF_STATE.to_frame()
+        return EVENTS_OF_STATE.to_frame().with_columns(user_id=shoppers.clear())
     try:
         frame = pl.read_csv(text, has_header=False, schema=STATE, raise_if_empty=False)
     except pl.exceptions.PolarsError as error:
@@ -94,8 +110,7 @@ def frame_of(states: Mapping[str, bytes]) -> pl.DataFrame:
         raise ValueError(f"states of {sum(counted)} lines hold {frame.height} events")
     if b"\\" in text:
         frame = frame.with_columns(_unescaped(pl.col(_TEXTS)))
-    shoppers = pl.Series("user_id", list(states), pl.String)
-    places = pl.select(pl.int_range(len(counted)).repeat_by(pl.Series(counted, dtype=pl.UInt32)).explode()).to_series()
+    places = np.repeat(np.arange(len(counted)), counted)
     times = pl.col("event_time_us").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return frame.with_columns(event_time=times, user_id=shoppers.gather(places)).select(EVENTS_OF_STATE.names())
 
