@@ -4,7 +4,9 @@ Choices, measured with Feast 0.67 and Valkey 9.1 on two cores:
 - Rows go in as protos through the provider's `online_write_batch`: 2,469 shoppers in .8 s and 24,500 items in 1.7 s,
   against 1.7 + 2.4 s for `write_to_online_store` and 7.4 + 2.5 s for `materialize`; no value passes through pandas.
 - Materialising overwrites: otherwise a second run at the same instant, or going back to an older bundle, is dropped in
-  silence. Pushing keeps Feast's rule: a row that is not newer than the stored one is dropped.
+  silence. Pushing keeps Feast's rule: a row that is not newer than the stored one is dropped; but within the store, in
+  one step, where Feast reads, decides and writes. What is written are the bytes that Feast would write, a third of its
+  CPU, by the Redis store's own keys.
 - A shopper is read from both views in one HMGET, by the Redis store's own keys and decoding, with the views looked up
   when the reader is made: half the CPU of two `online_read_async`, which themselves take half the time of
   `get_online_features_async` with `to_dict`. Feast is pinned for it, and tests hold it to what Feast's own calls wrote.
@@ -20,6 +22,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +36,8 @@ from redis.exceptions import RedisError
 from features import spec
 from features.feast_repo import define, open_store, repo_config, view_name
 from features.offline import FEATURES, EntityName, check_table, polars_type, utc, write_offline
+from features.set_if_later import SET_IF_LATER, stamp_bytes
+from features.value_bytes import value_bytes
 
 __all__ = [
     "StoreUnavailable",
@@ -117,15 +122,14 @@ def _overwrite(store: FeatureStore, kind: str, batches: Iterable[list[_Row]], pr
             raise StoreUnavailable(str(error)) from error
 
 
-def _rows(frame: pl.DataFrame, entity: EntityName, as_of: datetime | None = None) -> Iterator[list[_Row]]:
-    """Batches of Feast's rows, stamped with `as_of` or else with the column `event_timestamp`."""
+def _rows(frame: pl.DataFrame, entity: EntityName, as_of: datetime) -> Iterator[list[_Row]]:
+    """Batches of Feast's rows, stamped with `as_of`."""
     names = [feature.name for feature in FEATURES[entity]]
     for part in frame.iter_slices(_WRITE_ROWS):
-        stamps = [utc(stamp) for stamp in part["event_timestamp"]] if as_of is None else [as_of] * part.height
         keys = [_key(entity, name) for name in part[f"{entity}_id"].to_list()]
         columns = [_values(feature.dtype, part[feature.name].to_list()) for feature in FEATURES[entity]]
         values = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
-        yield [(key, row, stamp, None) for key, row, stamp in zip(keys, values, stamps, strict=True)]
+        yield [(key, row, as_of, None) for key, row in zip(keys, values, strict=True)]
 
 
 def _key(entity: EntityName, name: str) -> EntityKey:
@@ -140,12 +144,20 @@ def _values(dtype: spec.DType, values: list[Any]) -> list[Value]:
 
 
 class UserWriter:
-    """Pushes whole rows into the live view; for one event loop."""
+    """Pushes whole rows into the live view; for one event loop.
+
+    Each row is compared and set in one step, so that of two writers the one with the later row wins, however long the
+    other one slept in between.
+    """
 
     def __init__(self, store: FeatureStore) -> None:
         """Look the view up once."""
-        self._store = store
-        self._view = store.get_feature_view(view_name("user_live"))
+        self._config = store.config
+        self._online: Any = store.provider.online_store
+        view = _ViewFields.of(store, view_name("user_live"))
+        fields = dict(zip(view.features, view.fields, strict=True))
+        self._fields = [fields[feature.name] for feature in spec.USER_FEATURES]
+        self._stamp_field = view.fields[-1]
 
     async def push(self, frame: pl.DataFrame) -> None:
         """Write rows; one that is not later than the shopper's stored row is dropped in silence.
@@ -159,10 +171,19 @@ class UserWriter:
             StoreUnavailable: if the online store does not answer; some rows may have been written.
         """
         check_table(frame, "user")
-        write = self._store.provider.online_write_batch_async
-        for rows in _rows(frame, "user"):
+        for part in frame.iter_slices(_WRITE_ROWS):
+            keys = self._online._generate_redis_keys_for_entities(
+                self._config, [_key("user", name) for name in part["user_id"].to_list()]
+            )
+            stamps = [stamp_bytes(stamp) for stamp in part["event_timestamp"].to_list()]
+            columns = [value_bytes(part[feature.name], feature.dtype) for feature in spec.USER_FEATURES]
             try:
-                await write(self._store.config, self._view, rows, None)
+                client = await self._online._get_client_async(self._config.online_store)
+                async with client.pipeline(transaction=False) as pipe:
+                    for key, stamp, *values in zip(keys, stamps, *columns, strict=True):
+                        pairs = chain.from_iterable(zip(self._fields, values, strict=True))
+                        pipe.eval(SET_IF_LATER, 1, key, self._stamp_field, stamp, *pairs)
+                    await pipe.execute()
             except (RedisError, OSError) as error:
                 raise StoreUnavailable(str(error)) from error
 

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
 from polars.testing import assert_frame_equal
 
 from features import spec
-from features.store import UserReader, UserWriter, close_store, materialise, open_store, read_items
+from features.feast_repo import view_name
+from features.store import UserEraser, UserReader, UserWriter, _rows, close_store, materialise, open_store, read_items
 from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
 
 AS_OF = datetime(2017, 12, 30, 5, 0, 0, 123456, tzinfo=UTC)
@@ -137,3 +140,44 @@ async def test_a_request_does_not_touch_the_registry(store: Any, users: pl.DataF
     reader = UserReader(store)
     (tmp_path / "repo" / "registry.db").unlink()
     assert_same(await reader.read("user-1"), users.row(1, named=True))
+
+
+async def hash_of(store: Any, user_id: str) -> dict[bytes, bytes]:
+    """Everything that is stored of a shopper."""
+    online: Any = store.provider.online_store
+    key = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)])
+    [name] = online._generate_redis_keys_for_entities(store.config, [key])
+    client = await online._get_client_async(store.config.online_store)
+    return dict(await client.hgetall(name))
+
+
+async def test_a_pushed_row_is_stored_as_feast_would_store_it(store: Any, users: pl.DataFrame) -> None:
+    """Byte for byte: rows with lists of every length, stamps with and without parts of a second, and from before 1970."""
+    view = store.get_feature_view(view_name("user_live"))
+    for row, stamp in enumerate([AS_OF, AS_OF.replace(microsecond=0), datetime(1960, 5, 4, 3, 2, 1, 7, tzinfo=UTC)]):
+        await UserWriter(store).push(pushed(users[row : row + 1], stamp))
+        ours = await hash_of(store, f"user-{row}")
+        await UserEraser(store).erase([f"user-{row}"])
+        [rows] = _rows(users[row : row + 1], "user", stamp)
+        await store.provider.online_write_batch_async(store.config, view, rows, None)
+        assert ours == await hash_of(store, f"user-{row}")
+
+
+@pytest.mark.parametrize("moment", [AS_OF, datetime(1960, 5, 4, 3, 2, 1, tzinfo=UTC)], ids=["2017", "before 1970"])
+@pytest.mark.parametrize("earlier", [timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=90)])
+async def test_only_a_later_row_is_stored_whatever_was_written_in_between(
+    store: Any, users: pl.DataFrame, moment: datetime, earlier: timedelta
+) -> None:
+    writer = UserWriter(store)
+    versions = [users[row : row + 1].with_columns(user_id=pl.lit("user-9")) for row in range(3)]
+    for version, stamp in zip(versions, (moment, moment - earlier, moment + earlier), strict=True):
+        await writer.push(pushed(version, stamp))
+        expected = versions[2] if stamp > moment else versions[0]
+        assert_same(await UserReader(store).read("user-9"), expected.row(0, named=True))
+
+
+async def test_of_two_rows_of_one_push_the_later_one_stays(store: Any, users: pl.DataFrame) -> None:
+    rows = users[2:4].with_columns(user_id=pl.lit("user-9"))
+    stamps = pl.Series([AS_OF, AS_OF - timedelta(seconds=1)], dtype=pl.Datetime("us", "UTC"))
+    await UserWriter(store).push(rows.with_columns(event_timestamp=stamps))
+    assert_same(await UserReader(store).read("user-9"), rows.row(0, named=True))
