@@ -62,6 +62,16 @@ def within(starts: Codes, size: int) -> Codes:
 
 
 def sums(groups: Codes, values: Floats) -> Floats:
-    """Sum of each group in row order, in the order in which groups first appear."""
-    frame = pl.DataFrame({"group": groups, "value": values})
-    return frame.group_by("group", maintain_order=True).agg(pl.col("value").sum())["value"].to_numpy()
+    """Sum of each group in row order.
+
+    Args:
+        groups: numbered from 0, without gaps.
+        values: what is summed; of two values there is one sum, whatever way it is taken.
+    """
+    counts = np.bincount(groups)
+    totals = np.bincount(groups, values)
+    large = np.flatnonzero((counts > 2)[groups])
+    frame = pl.DataFrame({"group": groups[large].astype(np.uint32), "value": values[large]})
+    summed = frame.group_by("group", maintain_order=True).agg(pl.col("value").sum())
+    totals[summed["group"].to_numpy()] = summed["value"].to_numpy()
+    return totals

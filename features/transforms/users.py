@@ -17,7 +17,6 @@ from features import spec
 from features.transforms.events import DAY_US, category_name, decay, mean_gap_days, microseconds, regular_prices, typed
 from features.transforms.grouping import (
     Codes,
-    Floats,
     largest_first,
     lengths_of,
     order_by,
@@ -52,15 +51,14 @@ def user_features(known: pl.DataFrame, items: pl.DataFrame, prices: pl.DataFrame
     events = _Events.of(known, catalogue)
     pairs = _Pairs.of(events)
     leaf, category = _coded(catalogue["leaf"]), _coded(catalogue["category_2"])
-    table = pl.DataFrame({"shopper": np.arange(len(events.starts), dtype=np.uint32), "user_id": events.user_ids})
+    per_shopper = [_user_scalars(events, pairs), _histories(events), _repeats(pairs, catalogue["item_id"])]
+    table = pl.concat([per_shopper[0], *(frame.drop("shopper") for frame in per_shopper[1:])], how="horizontal")
     for frame in (
-        _user_scalars(events, pairs),
-        _histories(events),
-        _repeats(pairs, catalogue["item_id"]),
         _affinities(pairs, leaf, "leaf_names", "leaf_weights", spec.LEAF_LENGTH),
         _affinities(pairs, category, "category_names", "category_weights", spec.CATEGORY_LENGTH),
     ):
         table = table.join(frame, on="shopper", how="left", maintain_order="left")
+    table = table.with_columns(user_id=events.user_ids)
     return table.select("user_id", *(typed(feature) for feature in spec.USER_FEATURES))
 
 
@@ -168,13 +166,13 @@ def _user_scalars(events: _Events, pairs: _Pairs) -> pl.DataFrame:
     if events.frame["session_id"].has_nulls():  # days as text take longer than all the rest
         session = pl.coalesce(session, pl.col("event_time").dt.date().cast(pl.String))
     bought = pl.col("event_type") == "purchase"
-    rows = events.frame.lazy().select(
+    rows = events.frame.select(
         shopper=pl.Series(events.shoppers.astype(np.uint32)),
         session=session,
         log_price=pl.col("price").log1p(),
         discounted=pl.when(bought).then(pl.col("price") < _ON_SALE * pl.col("regular_price")),
     )
-    new_session = pl.col("session").ne_missing(pl.col("session").shift()) | (pl.col("shopper") != pl.col("shopper").shift())
+    new_session = pl.any_horizontal(pl.col("session", "shopper").ne_missing(pl.col("session", "shopper").shift()))
     by_shopper = pl.DataFrame(
         {
             "shopper": np.arange(len(events.starts), dtype=np.uint32),
@@ -184,8 +182,7 @@ def _user_scalars(events: _Events, pairs: _Pairs) -> pl.DataFrame:
             "span_days": (events.last_us - events.times_us[events.starts]) / DAY_US,
         }
     )
-    rows = rows.collect()
-    sessions = rows.filter(new_session.fill_null(True)).group_by("shopper").agg(session_count=pl.col("session").n_unique())
+    sessions = rows.filter(new_session).group_by("shopper").agg(session_count=pl.col("session").n_unique())
     means = rows.group_by("shopper", maintain_order=True).agg(
         mean_log_price=pl.col("log_price").mean(), discount_share=pl.col("discounted").mean()
     )
@@ -201,8 +198,9 @@ def _user_scalars(events: _Events, pairs: _Pairs) -> pl.DataFrame:
 
 
 def _histories(events: _Events) -> pl.DataFrame:
-    from_end = np.repeat(events.starts + lengths_of(events.starts, len(events.times_us)), lengths_of(events.starts, len(events.times_us))) - np.arange(len(events.times_us))
-    kept = np.flatnonzero(from_end <= spec.HISTORY_LENGTH)
+    lengths = lengths_of(events.starts, len(events.times_us))
+    after = np.repeat(events.starts + lengths, lengths) - np.arange(len(events.times_us))
+    kept = np.flatnonzero(after <= spec.HISTORY_LENGTH)
     latest = events.frame.select("item_id", "event_type", "event_time")[kept]
     return _lists(
         events.shoppers[kept],
@@ -238,7 +236,9 @@ def _affinities(pairs: _Pairs, level: pl.Series, names: str, weights: str, lengt
     named = np.flatnonzero((texts != "").to_numpy()[categories])
     shoppers, categories, weight = pairs.shoppers[named], categories[named], pairs.frame["weight"].to_numpy()[named]
     totals = (
-        pl.DataFrame({"shopper": shoppers, "category": categories, "key": shoppers * len(texts) + categories, "weight": weight})
+        pl.DataFrame(
+            {"shopper": shoppers, "category": categories, "key": shoppers * len(texts) + categories, "weight": weight}
+        )
         .group_by("key", maintain_order=True)
         .agg(pl.col("shopper", "category").first(), pl.col("weight").sum())
         .set_sorted("shopper")
@@ -247,7 +247,9 @@ def _affinities(pairs: _Pairs, level: pl.Series, names: str, weights: str, lengt
     shoppers, categories = totals["shopper"].to_numpy(), totals["category"].to_numpy()
     order = order_by(shoppers, largest_first(totals["share"].to_numpy()), categories)
     kept = order[_head(shoppers[order], length)]
-    return _lists(shoppers[kept], pl.DataFrame({names: texts[categories[kept]], weights: totals["share"].to_numpy()[kept]}))
+    return _lists(
+        shoppers[kept], pl.DataFrame({names: texts[categories[kept]], weights: totals["share"].to_numpy()[kept]})
+    )
 
 
 def _head(groups: Codes, length: int) -> Codes:

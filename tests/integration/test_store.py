@@ -152,7 +152,7 @@ async def hash_of(store: Any, user_id: str) -> dict[bytes, bytes]:
 
 
 async def test_a_pushed_row_is_stored_as_feast_would_store_it(store: Any, users: pl.DataFrame) -> None:
-    """Byte for byte: rows with lists of every length, stamps with and without parts of a second, and from before 1970."""
+    """Byte for byte: lists of every length, stamps with and without parts of a second, and from before 1970."""
     view = store.get_feature_view(view_name("user_live"))
     for row, stamp in enumerate([AS_OF, AS_OF.replace(microsecond=0), datetime(1960, 5, 4, 3, 2, 1, 7, tzinfo=UTC)]):
         await UserWriter(store).push(pushed(users[row : row + 1], stamp))

@@ -65,8 +65,8 @@ def update(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) -> Update
     fresh = arrived.join(again, on=_KEYS, how="anti", maintain_order="left")
     if (shoppers := fresh["user_id"].unique()).len() < len(states):
         before = before.filter(pl.col("user_id").is_in(shoppers.implode()))
-    known = _in_order(pl.concat([before, fresh])).lazy().pipe(weighted).collect()
-    known = known.with_columns(pl.col("item_id").cast(shop.item_id, strict=False))
+    events = pl.concat([before, fresh]).with_columns(pl.col("item_id").cast(shop.item_id, strict=False))
+    known = _in_order(events).lazy().pipe(weighted).collect()
     items = shop.items.join(known.select("item_id").unique(), on="item_id", how="semi")
     rows = user_features(known, items, shop.regular_prices).with_columns(pl.col("user_id").cast(pl.String))
     return Update(rows, lines_of(fresh.with_columns(pl.col("user_id").cast(pl.String))))
