@@ -69,7 +69,7 @@ def sums(groups: Codes, values: Floats) -> Floats:
         values: what is summed; of two values there is one sum, whatever way it is taken.
     """
     counts = np.bincount(groups)
-    totals = np.bincount(groups, values)
+    totals: Floats = np.bincount(groups, values).astype(np.float64)  # of no groups, integers
     large = np.flatnonzero((counts > 2)[groups])
     frame = pl.DataFrame({"group": groups[large].astype(np.uint32), "value": values[large]})
     summed = frame.group_by("group", maintain_order=True).agg(pl.col("value").sum())

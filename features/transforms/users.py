@@ -7,7 +7,7 @@ Knows nothing of items' features, nor of what "now" is: ages and decays up to no
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -111,7 +111,8 @@ class _Events:
     @property
     def last_us(self) -> Codes:
         """Each shopper's last event."""
-        return self.times_us[self.starts + lengths_of(self.starts, len(self.times_us)) - 1]
+        last: Codes = self.times_us[self.starts + lengths_of(self.starts, len(self.times_us)) - 1]
+        return last
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _repeats(pairs: _Pairs, item_ids: pl.Series) -> pl.DataFrame:
 
 
 def _affinities(pairs: _Pairs, level: pl.Series, names: str, weights: str, length: int) -> pl.DataFrame:
-    texts = level.dtype.categories
+    texts: pl.Series = cast(pl.Enum, level.dtype).categories
     categories = _numbers(level)[pairs.items].astype(np.int64)
     named = np.flatnonzero((texts != "").to_numpy()[categories])
     shoppers, categories, weight = pairs.shoppers[named], categories[named], pairs.frame["weight"].to_numpy()[named]
