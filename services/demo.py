@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             address = stack.addresses["ranking"]
             show(load(config.data, config.build / "data"), open_bundle(serving_path(config.bundles)), address)
             print(f"\nRecommendationService (gRPC, with reflection) at {address}")
+            print(f"EventService and CatalogService at {stack.addresses['ingest']}")
             if not options.once:
                 print("Ctrl-C stops everything.")
                 wait_for_signal()
