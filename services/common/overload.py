@@ -47,8 +47,9 @@ PATIENCE = 64
 _OURS = "/aisle."
 _BUSY = 0.95
 """Share of the time from which a process counts as busy all the time."""
-_ON_ITS_WAY_SECONDS = 0.03
-"""A call that has not come to its computation by then is waiting for a back end."""
+_SECONDS_PER_PLACE = 0.0075
+"""A call that has not come to its computation after this for each place of the queue is waiting for a back end: less
+than a full queue takes would let in others meanwhile, without end."""
 _QUIET_ROUNDS = 4
 """Rounds of the event loop without a new call after which none is waiting: gRPC needs two to hand one over."""
 
@@ -82,6 +83,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
         """Let `queue_max` calls, 1 or more, compute, wait for their turn or be on their way where the process is busy
         all the time, and more otherwise; counts the others in `aisle_refused_requests_total`."""
         self._queue_max = queue_max
+        self._on_its_way_seconds = queue_max * _SECONDS_PER_PLACE
         self._refused = Counter("aisle_refused_requests_total", "Calls turned away: overload.", registry=registry)
         self._occupancy = Occupancy()
         self._arrived = 0
@@ -151,7 +153,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic
 
     def _is_full(self) -> bool:
         now = time.monotonic()
-        on_their_way = sum(started > now - _ON_ITS_WAY_SECONDS for started in self._on_its_way_since.values())
+        on_their_way = sum(started > now - self._on_its_way_seconds for started in self._on_its_way_since.values())
         return self._waiting + on_their_way >= self._limit(now) or self._in_flight >= IN_FLIGHT_MAX
 
     def _limit(self, now: float) -> int:

@@ -129,7 +129,7 @@ async def test_only_one_call_computes_at_a_time() -> None:
 
 @pytest.mark.usefixtures("always_busy")
 async def test_calls_that_wait_for_a_back_end_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 0.0)
+    monkeypatch.setattr(overload, "_SECONDS_PER_PLACE", 0.0)
     async with shop_that_admits(2) as shop:
         stalled = [shop.call("back end") for _ in range(10)]
         await shop.until_started(10)
@@ -140,7 +140,7 @@ async def test_calls_that_wait_for_a_back_end_do_not_keep_others_out(monkeypatch
 
 @pytest.mark.usefixtures("always_busy")
 async def test_calls_on_their_way_count_before_they_compute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 60.0)
+    monkeypatch.setattr(overload, "_SECONDS_PER_PLACE", 60.0)
     async with shop_that_admits(2) as shop:
         on_their_way = [shop.call("back end") for _ in range(2)]
         await shop.until_started(2)
@@ -151,7 +151,7 @@ async def test_calls_on_their_way_count_before_they_compute(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("always_busy")
 async def test_calls_in_flight_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "_ON_ITS_WAY_SECONDS", 0.0)
+    monkeypatch.setattr(overload, "_SECONDS_PER_PLACE", 0.0)
     monkeypatch.setattr(overload, "IN_FLIGHT_MAX", 3)
     async with shop_that_admits(2) as shop:
         stalled = [shop.call("back end") for _ in range(3)]
