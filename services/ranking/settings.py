@@ -27,7 +27,7 @@ class RankingSettings(ServiceSettings):
     ranking_processes: Annotated[int, Field(ge=0, le=256)] = 1
     """Processes that share the port; 0 means one for each core. With more than one, a fixed port is needed, and the
     metrics of each are at AISLE_METRICS_PORT plus its number."""
-    queue_max: Annotated[int, Field(ge=1, le=1000)] = 8
+    queue_max: Annotated[int, Field(ge=1, le=1000)] = 6
     """Calls that a process that is busy all the time computes or keeps waiting; further ones are refused at once."""
     redis: str = "127.0.0.1:6379"
     """Online store: host:port, with Feast's options after commas."""
