@@ -1,7 +1,6 @@
-"""What ingest takes from the bundle that serves: which items there are, and what "now" is.
+"""What "now" is by the bundle that serves; one that the pointer comes to name replaces the one before.
 
-Choices: only the ids are kept; a bundle that the pointer comes to name replaces the one before. Knows nothing of live
-items.
+Knows nothing of items (catalog/bundle_items.py).
 """
 
 import asyncio
@@ -9,9 +8,6 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import polars as pl
-
-from features import bundle as files
 from features.bundle import open_bundle, serving_path
 from features.clock import Clock, ClockMode, open_clock
 
@@ -20,12 +16,11 @@ logger = logging.getLogger(__name__)
 
 class _Present(NamedTuple):
     version: str
-    item_ids: frozenset[str]
     clock: Clock
 
 
 class ServedBundle:
-    """The items and the clock of the bundle that serves now."""
+    """The clock of the bundle that serves now."""
 
     def __init__(self, bundles: Path, clock: ClockMode) -> None:
         """Reads the bundle that the pointer names.
@@ -44,10 +39,6 @@ class ServedBundle:
         logger.info("switched", extra={"from": self._present.version, "to": present.version})
         self._present = present
 
-    def knows(self, item_id: str) -> bool:
-        """Whether the bundle has an item of that id."""
-        return item_id in self._present.item_ids
-
     def now_us(self) -> int:
         """The serving clock, microseconds since 1970."""
         return self._present.clock.now_us()
@@ -55,5 +46,4 @@ class ServedBundle:
 
 def _read(root: Path, mode: ClockMode) -> _Present:
     bundle = open_bundle(root)
-    item_ids = pl.read_parquet(bundle.path(files.ITEMS), columns=["item_id"])["item_id"]
-    return _Present(bundle.version, frozenset(item_ids), open_clock(mode, bundle.as_of))
+    return _Present(bundle.version, open_clock(mode, bundle.as_of))
