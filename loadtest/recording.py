@@ -32,8 +32,8 @@ CALLS = pl.Schema(
 
 due_s, sent_s, done_s: seconds since the run began: when the arrival process wanted it, when it was sent, when it was
 answered. What a caller waits is done - due: a call that the generator sent late was late for its shopper too.
-method: `Recommend/HOME` (the rpc, and the placement in words of the shop), `WriteEvents`, `Rank`; FRESHNESS for a probe, which
-is due when its click was acknowledged and done when a list shows it.
+method: `Recommend/HOME` (the rpc, and the placement in words of the shop), `WriteEvents`, `Rank`; FRESHNESS for a
+probe, which is due when its click was acknowledged and done when a list shows it.
 code: gRPC's name of the status, `OK`. degradations: as the reply names them, without their prefix. stages: the reply's
 `stage_timings_ms`. bundle: the reply's version, null where there is none. worker: which generator sent it.
 """
