@@ -99,6 +99,7 @@ def open_store(repo_dir: Path, offline_dir: Path, redis: str, project: str = "ai
         repo_dir: Holds the registry file; made if absent.
         offline_dir: Holds the files of `write_offline`.
         redis: The online store in Feast's format, "host:port[,db=0][,password=…]"; any option of redis-py may follow.
+            Several hosts are nodes of a cluster.
         project: Feast's project, part of every key.
     """
     repo_dir.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,9 @@ def open_store(repo_dir: Path, offline_dir: Path, redis: str, project: str = "ai
 
 def repo_config(repo_dir: Path, redis: str, project: str, *, overwrite: bool = False) -> RepoConfig:
     """The configuration behind `open_store`; with `overwrite`, writes do not ask whether the stored row is newer."""
-    given = {option.partition("=")[0] for option in redis.split(",")}
+    parts = redis.split(",")
+    given = {part.partition("=")[0] for part in parts}
+    is_cluster = sum("=" not in part for part in parts) > 1
     options = [f"{name}={value}" for name, value in _CONNECTION_DEFAULTS.items() if name not in given]
     return RepoConfig(
         project=project,
@@ -123,7 +126,12 @@ def repo_config(repo_dir: Path, redis: str, project: str, *, overwrite: bool = F
         # A lifetime of 0 means that the cached registry never expires, and so is never reloaded inside a request.
         registry={"registry_type": "file", "path": str(repo_dir / "registry.db"), "cache_ttl_seconds": 0},
         offline_store={"type": "dask"},
-        online_store={"type": "redis", "connection_string": ",".join([redis, *options]), "skip_dedup": overwrite},
+        online_store={
+            "type": "redis",
+            "redis_type": "redis_cluster" if is_cluster else "redis",
+            "connection_string": ",".join([redis, *options]),
+            "skip_dedup": overwrite,
+        },
         entity_key_serialization_version=3,
     )
 

@@ -3,6 +3,7 @@
 Choices:
 - A release with live items is made anew in a thread, from the bundle's own and all live items, and takes the other's
   place by one assignment (swap): a request keeps the one that it began with.
+- What a new item is like is looked for once for each bundle and vector, not at every change.
 - An item whose vector for a bundle is missing is served without: filtered, ranked, popular, but near to nothing, until
   a further change says that the vector is there. A release that is about to take over waits some seconds for vectors.
 - While Valkey is away nothing changes; afterwards all items are read again, since no change may have been missed.
@@ -22,7 +23,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from features.live_items import LiveItem
 from services.common.streams import Unavailable
 from services.ranking.live_catalogue import Changes, LiveCatalogue, Vector
-from services.ranking.ordering import extended
+from services.ranking.ordering import Remembered, extended, nearest_in_bundle
 from services.ranking.release import Release
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LiveItems:
         self._catalogue = catalogue
         self._items: dict[str, LiveItem] = {}
         self._vectors: dict[str, dict[str, Vector]] = {}
+        self._nearest: dict[str, Remembered] = {}
         self._reading = asyncio.Lock()
         self._is_behind = True
         self._is_away = False
@@ -66,9 +68,10 @@ class LiveItems:
         if release.version not in self._vectors:
             await self._take_up(release)
         vectors = self._vectors.get(release.version, {})
+        find_nearest = self._nearest.get(release.version, nearest_in_bundle)
         items = [(item, vectors.get(item_id)) for item_id, item in self._items.items()]
         model = await asyncio.to_thread(
-            lambda: extended(release.model, [replace(item, vector=vector) for item, vector in items])
+            lambda: extended(release.model, [replace(item, vector=vector) for item, vector in items], find_nearest)
         )
         self._count.set(len(items))
         return release if model is release.model else replace(release, model=model)
@@ -124,6 +127,7 @@ class LiveItems:
         async with self._reading:
             kept = list(self._vectors)[-(_VERSIONS_MAX - 1) :]
             self._vectors = {other: self._vectors[other] for other in kept} | {version: {}}
+            self._nearest = {known: self._nearest.get(known, Remembered(nearest_in_bundle)) for known in self._vectors}
         try:
             while True:
                 async with self._reading:

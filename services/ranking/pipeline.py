@@ -159,7 +159,7 @@ class Pipeline:
         """`similar`, `others_you_may_like` or `bought_together`; the popular list when no context item is known."""
         if not context_rows.size:
             return await self.of_all(popular, user_id, count, trace, selection)
-        allowed = await self._allowed(selection, user_id, trace)
+        allowed = await self.allowed(selection, user_id, trace)
         with trace.stage("retrieval"):
             return make(self.release.model, context_rows, count, allowed)
 
@@ -173,11 +173,11 @@ class Pipeline:
         context_rows: Rows = NO_ROWS,
     ) -> RankedList:
         """`popular` or `trending`: the same for every shopper, but for what the selection leaves out for this one."""
-        allowed = await self._allowed(selection.without(context_rows), user_id, trace)
+        allowed = await self.allowed(selection.without(context_rows), user_id, trace)
         with trace.stage("ranking"):
             return make(self.release.model, count, allowed)
 
-    async def _allowed(self, selection: Selection, user_id: str, trace: Trace) -> Mask:
+    async def allowed(self, selection: Selection, user_id: str, trace: Trace) -> Mask:
         """What the selection lets in; the shopper is looked up only where it depends on them."""
         item_count = self.release.model.item_count
         if not selection.purchased_within_us:

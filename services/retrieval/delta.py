@@ -18,13 +18,29 @@ from numpy.typing import NDArray
 
 from services.retrieval.index import Float32, Index, Int32, Mask, build_index
 
-_SHORTEST = np.float32(1e-9)
+_ROUNDING = np.float32(1e-4)
+"""How far apart cosines may be that are one and the same: vectors are kept in half precision."""
+
+
+def directions(vectors: Float32) -> Float32:
+    """Vectors of length one, float32 [n, D]; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32 = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit
 
 
 class DeltaIndex:
     """Immutable, over the rows 0 to M - 1; searched like an `Index`."""
 
-    def __init__(self, base: Index, vectors: Float32, rows: Int32, hidden: Int32, row_count: int) -> None:
+    def __init__(
+        self,
+        base: Index,
+        vectors: Float32,
+        rows: Int32,
+        hidden: Int32,
+        row_count: int,
+        reach: Float32 | None = None,
+    ) -> None:
         """Put what has changed beside an index.
 
         Args:
@@ -33,6 +49,7 @@ class DeltaIndex:
             rows: [n], int32, ascending: which rows these are the vectors of.
             hidden: int32, rows below N that `base` must not answer with; those of `rows` need not be among them.
             row_count: M. A row that is in neither index is found by no search.
+            reach: [n], float32, the cosine from which on a row answers `neighbours`; None: it never does.
 
         Raises:
             ValueError: shapes or rows that do not fit.
@@ -43,13 +60,16 @@ class DeltaIndex:
             raise ValueError(f"row_count: {row_count} is fewer than there are")
         self._base = base
         vectors = vectors.reshape(-1, base.dimension)
-        lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST)
         self._changed = build_index(vectors, exact_rows_max=len(vectors))
-        self._directions = build_index(vectors / lengths, exact_rows_max=len(vectors))
+        self._directions = build_index(directions(vectors), exact_rows_max=len(vectors))
         self._rows: NDArray[np.int32] = rows.astype(np.int32)
         self._hidden = np.union1d(hidden, rows[rows < base.row_count]).astype(np.int32)
         self._row_count = row_count
         self._is_new: Mask = self._rows >= base.row_count
+        reach = np.full(len(rows), np.inf, np.float32) if reach is None else reach
+        reaching = self._is_new & np.isfinite(reach)
+        self._reaching_rows, self._reach = self._rows[reaching], reach[reaching] - _ROUNDING
+        self._reaching_directions = directions(vectors[reaching])
 
     @property
     def kind(self) -> Literal["flat", "lists"]:
@@ -76,6 +96,22 @@ class DeltaIndex:
         mask = self._is_new if allowed is None else self._is_new & allowed[self._rows]
         places, scores = self._directions.search(queries, k, mask)
         return self._rows_at(places), scores
+
+    def neighbours(self, queries: Float32, allowed: Mask | None = None) -> Int32:
+        """The rows from N on that reach as far as one of the queries, those of the largest cosine first.
+
+        Args:
+            queries: [Q, D], float32.
+            allowed: [M], bool, which rows may be returned. None: all.
+
+        Returns:
+            int32, as many as there are; equal ones by rising row.
+        """
+        rows = self._reaching_rows
+        cosines = directions(queries) @ self._reaching_directions.T
+        nearest = np.where(cosines >= self._reach, cosines, -np.inf).max(axis=0, initial=-np.inf)
+        found = np.flatnonzero(np.isfinite(nearest) & (True if allowed is None else allowed[rows]))
+        return rows[found[np.argsort(-nearest[found], kind="stable")]]
 
     def search_alike(self, queries: Float32, k: int, allowed: Mask | None = None) -> tuple[Int32, Float32]:
         """As `search`, but a changed row counts as if its vector had the length of the query: where vectors are the

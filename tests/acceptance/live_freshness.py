@@ -10,7 +10,7 @@ texts are those of products of the shop with a word more. A shopper of a taste i
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ _PAUSE_SECONDS = 0.005
 _TEXT_SECONDS = 30.0
 _PAGE = 100
 _NEIGHBOURS = 5
+_DRAWN = 10
+"""Items that are looked at together."""
 _CLEARLY = 1e-3
 _TASTE_CLICKS = 8
 _SIMILAR, _VIEWED = messages.PLACEMENT_SIMILAR_ITEMS, messages.PLACEMENT_RECENTLY_VIEWED
@@ -64,13 +66,16 @@ class Shop:
     """float32 [N, 128], in their order."""
     may_show: Sequence[int]
     """Rows that a list without a filter may hold."""
+    row_of: Mapping[str, int]
+    """By outside id."""
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Shop":
         """What a bundle says."""
         items = pl.read_parquet(bundle.path(files.ITEMS))
         vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
-        return cls(items, vectors, np.flatnonzero(~items["sensitive"].to_numpy()).tolist())
+        row_of = {item_id: row for row, item_id in enumerate(items["item_id"].to_list())}
+        return cls(items, vectors, np.flatnonzero(~items["sensitive"].to_numpy()).tolist(), row_of)
 
     def nearest(self, vector: Floats, count: int) -> list[int]:
         """Rows of the largest dot products, best first, of those that may be shown."""
@@ -87,8 +92,7 @@ class Shop:
         """Whether a row is clearly more alike to another one than the last of three others is."""
         if len(others) < EVIDENCE_ITEMS:
             return False
-        last = int(self.items["item_id"].to_list().index(others[-1]))
-        mine, its = self.vectors[row], self.vectors[last]
+        mine, its = self.vectors[row], self.vectors[self.row_of[others[-1]]]
         target = self.vectors[to]
         return float(mine @ target / np.linalg.norm(mine)) > float(its @ target / np.linalg.norm(its)) + _CLEARLY
 
@@ -209,7 +213,7 @@ async def _click(clients: Clients, shop: Shop, shopper: str, draw: np.random.Gen
 
     async def is_there() -> bool:
         seen = await _viewed(clients.lists, shopper, item_id)
-        return seen and item_id in await _evidence(clients.lists, shopper, neighbour)
+        return seen and item_id in (await _evidence(clients.lists, shopper, {neighbour})).get(neighbour, [])
 
     await _write_clicks(clients.events, shopper, [item_id], f"probe-{number}")
     return await _until(is_there, f"click {number} of {shopper} on {item_id}")
@@ -218,12 +222,15 @@ async def _click(clients: Clients, shop: Shop, shopper: str, draw: np.random.Gen
 async def _evident(
     lists: AsyncRecommendationClient, shop: Shop, shopper: str, draw: np.random.Generator
 ) -> tuple[str, str]:
-    """An item, and a neighbour of it to which it is more alike than some of the present evidence is."""
+    """An item, and a neighbour of it to which it is more alike than some of the present evidence is; the first of the
+    items drawn of which that is so."""
     while True:
-        row = int(draw.choice(shop.may_show))
-        for near in shop.nearest(shop.vectors[row], _NEIGHBOURS):
-            present = await _evidence(lists, shopper, shop.id_of(near))
-            if near != row and shop.id_of(row) not in present and shop.is_nearer(near, row, present):
+        drawn = draw.choice(shop.may_show, _DRAWN).tolist()
+        pairs = [(row, near) for row in drawn for near in shop.nearest(shop.vectors[row], _NEIGHBOURS) if near != row]
+        present = await _evidence(lists, shopper, {shop.id_of(near) for _, near in pairs})
+        for row, near in pairs:
+            others = present.get(shop.id_of(near), [])
+            if shop.id_of(row) not in others and shop.is_nearer(near, row, others):
                 return shop.id_of(row), shop.id_of(near)
 
 
@@ -232,12 +239,14 @@ async def _viewed(lists: AsyncRecommendationClient, shopper: str, item_id: str) 
     return await _holds(lists, request, item_id)
 
 
-async def _evidence(lists: AsyncRecommendationClient, shopper: str, item_id: str) -> list[str]:
-    """By which of the shopper's items the home page explains an item."""
-    only = messages.Filter(include_item_ids=[item_id], strict=True, allow_sensitive=True)
-    request = messages.RecommendRequest(placement=FOR_YOU, user_id=shopper, page_size=1, filter=only, explain=True)
+async def _evidence(lists: AsyncRecommendationClient, shopper: str, item_ids: Collection[str]) -> dict[str, list[str]]:
+    """By which of the shopper's items the home page explains each of these that it shows; at most a page of them."""
+    only = messages.Filter(include_item_ids=sorted(item_ids), strict=True, allow_sensitive=True)
+    request = messages.RecommendRequest(
+        placement=FOR_YOU, user_id=shopper, page_size=len(item_ids), filter=only, explain=True
+    )
     results = (await lists.recommend(request)).results
-    return list(results[0].explanation.evidence_item_ids) if results else []
+    return {result.item_id: list(result.explanation.evidence_item_ids) for result in results}
 
 
 async def _new_item(clients: Clients, shop: Shop, item: NewItem, number: int) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,27 +40,31 @@ _TYPES = (messages.EVENT_TYPE_CLICK, messages.EVENT_TYPE_PURCHASE, messages.EVEN
 class LiveShop:
     """A promoted bundle and a running Valkey; every path and key is the shop's own."""
 
-    def __init__(self, folder: Path, *, append_only: bool = False) -> None:
-        """Starts Valkey; `close` ends it."""
+    def __init__(self, folder: Path, *, append_only: bool = False, address: str | None = None) -> None:
+        """Starts Valkey, unless there is one at `address`; `close` ends it."""
         self.folder = folder
         self.bundle = write_shop_bundle(folder / "bundles", seed=1)
         self.items = pl.read_parquet(self.bundle.path(files.ITEMS))
-        self.port = free_port()
-        self.valkey = start_valkey(ValkeyConfig(folder / "valkey", self.port, append_only=append_only))
-        self.client = streams.connect(f"127.0.0.1:{self.port}", 5.0)
+        self._running = ExitStack()
+        if address is None:
+            config = ValkeyConfig(folder / "valkey", free_port(), append_only=append_only)
+            self._running.callback(start_valkey(config).stop)
+            address = f"127.0.0.1:{config.port}"
+        self.address = address
+        self.client = streams.connect(address, 5.0)
         self.digest = open_digest(folder / "live", None)
         self._log_number = 0
 
     async def close(self) -> None:
-        """Ends Valkey."""
+        """Ends the connection, and Valkey if it is the shop's own."""
         await self.client.aclose()
-        self.valkey.stop()
+        self._running.close()
 
     def settings(self, **changes: Any) -> UpdaterSettings:
         """What an updater reads: everything at once, and shards that change hands quickly."""
         known: dict[str, Any] = {
             "bundles": self.folder / "bundles",
-            "redis": f"127.0.0.1:{self.port}",
+            "redis": self.address,
             "shards": SHARDS,
             "feast_dir": self.folder / "feast",
             "offline_dir": self.folder / "offline",
@@ -136,7 +140,7 @@ class LiveShop:
 
     async def rows(self, shoppers: Iterable[str]) -> pl.DataFrame:
         """What the online store says of some shoppers, sorted; those whom it does not know are missing."""
-        store = open_store(self.folder / "feast", self.folder / "offline", f"127.0.0.1:{self.port}")
+        store = open_store(self.folder / "feast", self.folder / "offline", self.address)
         reader = UserReader(store, timeout_s=10.0)
         found = {shopper: await reader.read(shopper) for shopper in sorted(set(shoppers))}
         await close_store(store)

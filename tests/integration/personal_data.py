@@ -34,7 +34,7 @@ KEY = b"a key of sixteen bytes or more"
 def places(shop: LiveShop) -> Places:
     """The shop's."""
     return Places(
-        redis=f"127.0.0.1:{shop.port}",
+        redis=shop.address,
         shards=SHARDS,
         live_dir=shop.folder / "live",
         feast_dir=shop.folder / "feast",
@@ -81,7 +81,7 @@ def _event(shop: LiveShop, number: int, shopper: str) -> bytes:
 
 
 async def _plant_rows(shop: LiveShop) -> None:
-    store = open_store(shop.folder / "feast", shop.folder / "offline", f"127.0.0.1:{shop.port}")
+    store = open_store(shop.folder / "feast", shop.folder / "offline", shop.address)
     rows = random_user_frame(2, np.random.default_rng(1)).with_columns(user_id=pl.Series([SHOPPER, OTHER]))
     materialise(store, rows, random_item_frame(1, np.random.default_rng(2)), AS_OF)
     await UserWriter(store).push(pushed(rows, AS_OF))

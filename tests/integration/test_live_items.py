@@ -30,6 +30,8 @@ from services.common.streams import (
 )
 from services.ranking import live, swap
 from services.ranking.live_freshness import Freshness
+from services.ranking.ordering import OrderingModel, nearest_in_bundle
+from services.ranking.ordering.reach import Nearest
 from services.ranking.settings import RankingSettings
 from services.retrieval.app import RetrievalSettings, load_servicer, registration
 from tests.integration.known_service import names_of
@@ -152,6 +154,71 @@ async def test_an_item_of_which_only_a_short_vector_is_known_is_at_its_place_for
             return "liked" not in await recommended(service)
 
         await until(is_gone)
+
+
+def of_one_neighbour(shop: Shop, item_id: str) -> Floats:
+    """A vector that is a little like one item and points away from every other."""
+    model = shop.disk.release.model
+    like = np.full(model.item_count, -0.1)
+    like[model.items.vocabulary.rows([item_id])] = 0.01
+    found: Floats = np.linalg.pinv(model.vectors[np.arange(model.item_count)]) @ like
+    return found.astype(np.float32)
+
+
+async def test_an_item_that_others_are_more_like_is_similar_to_its_nearest_neighbour_at_its_place(shop: Shop) -> None:
+    async with serving(shop) as service:
+        before = await similar_to(service, NEIGHBOUR)
+        await shop.put(LiveItem(item_id="new", title="new"), v1=of_one_neighbour(shop, NEIGHBOUR))
+
+        async def is_at_its_place() -> bool:
+            return (await similar_to(service, NEIGHBOUR))[4] == "new"
+
+        await until(is_at_its_place)
+        assert [name for name in await similar_to(service, NEIGHBOUR) if name != "new"][:20] == before[:20]
+        for other in ("item-8", "item-9"):
+            assert (await similar_to(service, other))[4] != "new"
+        await shop.put(LiveItem(item_id="new", title="another"), v1=of_one_neighbour(shop, "item-8"))
+
+        async def has_moved() -> bool:
+            return (await similar_to(service, "item-8"))[4] == "new"
+
+        await until(has_moved)
+        assert (await similar_to(service, NEIGHBOUR))[4] == before[4]
+        await shop.put(LiveItem(item_id="new", deleted=True))
+
+        async def is_gone() -> bool:
+            return "new" not in await similar_to(service, "item-8")
+
+        await until(is_gone)
+        assert await similar_to(service, NEIGHBOUR) == before
+
+
+async def test_neighbours_of_an_item_are_not_looked_for_again_when_another_one_comes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(model: OrderingModel, vectors: Floats) -> Nearest:
+        asked.append(len(vectors))
+        return nearest_in_bundle(model, vectors)
+
+    monkeypatch.setattr(live, "nearest_in_bundle", counted)
+    async with serving(shop) as service:
+        for number in range(3):
+            name = f"new-{number}"
+            await shop.put(LiveItem(item_id=name, title=name), v1=shop.vector(f"item-{number}"))
+
+            async def is_there(name: str = name) -> bool:
+                return await listed(service, name) == [name]
+
+            await until(is_there)
+        await shop.put(LiveItem(item_id="new-1", title="another price", price=9.0))
+
+        async def is_dear() -> bool:
+            return await best_sellers(service, include_item_ids=["new-1"], price_range={"minimum_price": 9.0}) != []
+
+        await until(is_dear)
+        assert asked == [1, 1, 1]
 
 
 async def test_changes_of_before_the_start_are_served_from_the_first_request_on(shop: Shop) -> None:

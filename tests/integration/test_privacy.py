@@ -181,7 +181,7 @@ def trained_on(shop: LiveShop) -> set[str]:
 
 async def is_known(shop: LiveShop, shopper: str) -> bool:
     """Whether the row that lists are made of is there."""
-    store = open_store(shop.folder / "feast", shop.folder / "offline", f"127.0.0.1:{shop.port}")
+    store = open_store(shop.folder / "feast", shop.folder / "offline", shop.address)
     row = await UserReader(store, timeout_s=10.0).read(shopper)
     await close_store(store)
     return row is not None

@@ -44,7 +44,7 @@ async def test_what_is_older_than_it_may_be_is_forgotten_everywhere_and_put_down
     await plant(shop)
     young = lines_of(events(event(OTHER, "item-1", 1)))[OTHER]  # of 2024
     await shop.client.append(shop.keys(OTHER).shopper(OTHER), young)
-    store = open_store(shop.folder / "feast", shop.folder / "offline", f"127.0.0.1:{shop.port}")
+    store = open_store(shop.folder / "feast", shop.folder / "offline", shop.address)
     live, eraser = shop.folder / "live", UserEraser(store)
     try:
         kept = await forget(shop.client, SHARDS, live, 300, WALL, SERVING_US, eraser)

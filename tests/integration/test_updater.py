@@ -173,7 +173,7 @@ async def test_the_command_line_shows_replays_and_drops_dead_letters(
     names = [letter.name async for letter in letters(shop.client, SHARDS)]
 
     async def told(*arguments: str) -> str:
-        where = ("--redis", f"127.0.0.1:{shop.port}", "--shards", str(SHARDS))
+        where = ("--redis", shop.address, "--shards", str(SHARDS))
         await asyncio.to_thread(main, [*arguments, *where])
         return capsys.readouterr().out
 

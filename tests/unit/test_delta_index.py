@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.retrieval.delta import DeltaIndex
@@ -61,6 +61,7 @@ def brute_force(case: Case, queries: Float32, k: int, allowed: Mask | None) -> t
     return rows, scores
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 40), st.booleans(), st.booleans())
 def test_search_finds_what_brute_force_finds(seed: int, base: int, k: int, filtered: bool, by_lists: bool) -> None:
     case = a_case(seed, base, exact_rows_max=5 if by_lists else 100)
@@ -72,6 +73,7 @@ def test_search_finds_what_brute_force_finds(seed: int, base: int, k: int, filte
     np.testing.assert_array_equal(rows, expected_rows)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 30), st.integers(1, 40), st.booleans())
 def test_search_new_finds_by_direction_the_rows_that_the_base_lacks(
     seed: int, base: int, k: int, filtered: bool
@@ -88,6 +90,39 @@ def test_search_new_finds_by_direction_the_rows_that_the_base_lacks(
     assert found.sum() == min(k, may.size)
     assert np.isin(rows[0][found], may).all()
     np.testing.assert_allclose(scores[0][found], np.sort(cosines)[::-1][: found.sum()], atol=2e-2)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 30), st.booleans())
+def test_neighbours_are_the_new_rows_that_reach_as_far_as_a_query(seed: int, base: int, filtered: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.unique(rng.integers(0, base + 9, 12)).astype(np.int32)
+    vectors = some_vectors(rng, rows.size)
+    reach = rng.choice([0.25, 0.5, 0.75, 1.0, np.inf], rows.size).astype(np.float32)
+    delta = DeltaIndex(build_index(some_vectors(rng, base)), vectors, rows, EMPTY, base + 9, reach)
+    queries = some_vectors(rng, 2)
+    allowed = rng.random(base + 9) < 0.6 if filtered else None
+    expected = {}
+    for row, vector, least in zip(rows.tolist(), vectors, reach.tolist(), strict=True):
+        if row >= base and (allowed is None or allowed[row]):
+            cosine = max(_cosine(vector, query) for query in queries)
+            if cosine >= least - 1e-5:
+                expected[row] = cosine
+    found = delta.neighbours(queries, allowed).tolist()
+    assert sorted(found) == sorted(expected)
+    np.testing.assert_allclose([expected[row] for row in found], sorted(expected.values(), reverse=True), atol=1e-6)
+
+
+def test_without_a_reach_a_new_row_is_a_neighbour_of_nothing() -> None:
+    vectors = np.ones((1, D), np.float32)
+    delta = DeltaIndex(build_index(vectors), vectors, np.array([1], np.int32), EMPTY, 2)
+    assert delta.has_new
+    assert delta.neighbours(vectors).size == 0
+
+
+def _cosine(one: Float32, other: Float32) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
 
 
 def test_the_mask_that_is_handed_in_stays_as_it_is() -> None:

@@ -49,7 +49,7 @@ def rows_of(model: OrderingModel, *names: str) -> list[int]:
 
 
 def test_new_items_stand_at_their_places_and_the_others_keep_their_order() -> None:
-    found = with_new_items(a_list(*range(30)), a_list(90, 91, 92, 93))
+    found = with_new_items(a_list(*range(30)), a_list(90, 91, 92, 93, source=Source.NEW_ITEM))
     assert np.flatnonzero(found.sources == Source.NEW_ITEM).tolist() == [4, 14, 24]
     assert found.rows[[4, 14, 24]].tolist() == [90, 91, 92]
     assert found.rows[found.rows < 90].tolist() == list(range(30))
@@ -58,7 +58,8 @@ def test_new_items_stand_at_their_places_and_the_others_keep_their_order() -> No
 
 
 def test_an_item_that_stands_further_up_stays_there_and_one_from_further_down_moves_up() -> None:
-    found = with_new_items(a_list(*range(20)), a_list(17, 2, 12, 9), NewItemPlaces(first=5, every=10))
+    new = a_list(17, 2, 12, 9, source=Source.NEW_ITEM)
+    found = with_new_items(a_list(*range(20)), new, NewItemPlaces(first=5, every=10))
     assert found.rows.tolist() == [0, 1, 2, 3, 17, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19]
     assert np.flatnonzero(found.sources == Source.NEW_ITEM).tolist() == [4]
 

@@ -23,7 +23,7 @@ from services.ranking.ordering.facets import AttributeRule, Conditions, Facets, 
 from services.ranking.ordering.interest import Interest, fallback_interest, interest_scores
 from services.ranking.ordering.item_to_item import ItemToItem, ItemToItemScores
 from services.ranking.ordering.model import OrderingModel, open_model, popular_rows, tie_keys
-from services.ranking.ordering.new_items import has_new_items, new_of_taste, with_new_items
+from services.ranking.ordering.new_items import has_new_items, new_alike, new_of_taste, with_new_items
 from services.ranking.ordering.price import PriceRerank, price_reranked
 from services.ranking.ordering.promotions import Promoted, with_promotions
 from services.ranking.ordering.rank import (
@@ -39,6 +39,7 @@ from services.ranking.ordering.rank import (
     trending,
 )
 from services.ranking.ordering.ranker import Ranker, Rankers
+from services.ranking.ordering.reach import Remembered, nearest_in_bundle
 from services.ranking.ordering.recommend import nearest, recommend
 from services.ranking.ordering.selection import EVERYTHING, Mask, Selection, mask_without
 from services.ranking.ordering.session import in_session
@@ -64,6 +65,7 @@ __all__ = [
     "RankedList",
     "Ranker",
     "Rankers",
+    "Remembered",
     "Selection",
     "Source",
     "alike",
@@ -84,6 +86,8 @@ __all__ = [
     "model_scores",
     "near_query",
     "nearest",
+    "nearest_in_bundle",
+    "new_alike",
     "new_of_taste",
     "open_model",
     "others_you_may_like",

@@ -14,22 +14,19 @@ Choices:
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from features import spec
 from features.encode import Floats, ItemColumns
 from features.live_items import LiveItem
 from features.transforms import category_name
-from features.vectors import PatchedVectors, Vectors
 from features.vocab import NO_ROWS, Rows, Vocabulary
+from services.ranking.ordering.live_vectors import vectors_and_index
 from services.ranking.ordering.model import OrderingModel
 from services.ranking.ordering.placing import Placed, place
+from services.ranking.ordering.reach import FindNearest, nearest_in_bundle
 from services.ranking.ordering.selection import Mask
-from services.retrieval.delta import DeltaIndex
-from services.retrieval.index import Index
 
 _AT = {feature.name: position for position, feature in enumerate(spec.ITEM_FEATURES)}
 _PRICE, _WEIGHT = _AT["item_log_price"], _AT["item_log_weight_28d"]
@@ -37,13 +34,16 @@ _LEAF_WEIGHT, _LEAF_SHARE = _AT["item_leaf_log_weight"], _AT["item_share_of_leaf
 _DEFAULTS = np.array([feature.default for feature in spec.ITEM_FEATURES], dtype=np.float32)
 
 
-def extended(model: OrderingModel, changes: Sequence[LiveItem]) -> OrderingModel:
+def extended(
+    model: OrderingModel, changes: Sequence[LiveItem], find_nearest: FindNearest = nearest_in_bundle
+) -> OrderingModel:
     """The model of the catalogue as it stands.
 
     Args:
         model: A bundle's own, not an extended one.
         changes: All live items; of two with one id the last counts. An item that the bundle lacks and that has no
             vector can be filtered, ranked and popular, but is near to nothing.
+        find_nearest: Answers like `nearest_in_bundle`; may know the answer from an earlier change.
 
     Raises:
         ValueError: a vector of another width than the bundle's.
@@ -53,7 +53,7 @@ def extended(model: OrderingModel, changes: Sequence[LiveItem]) -> OrderingModel
         return model
     gone = _gone(placed)
     items, in_leaf = _columns(model, placed)
-    vectors, index = _vectors(model, placed, gone)
+    vectors, index = vectors_and_index(model, placed, gone, find_nearest)
     keys = np.concatenate([model.tie_keys, placed.new_keys])
     return replace(
         model,
@@ -165,35 +165,6 @@ def _set_leaf_weights(
         total = own.sum()
         matrix[in_leaf[code], _LEAF_WEIGHT] = np.log1p(total)
         matrix[in_leaf[code], _LEAF_SHARE] = own / total if total > 0 else 0.0
-
-
-def _vectors(model: OrderingModel, placed: Placed, gone: Mask) -> tuple[Vectors, Index | DeltaIndex]:
-    """Every item's vector and the index over them, without those that are gone."""
-    index = _bundle_index(model)
-    known = np.array([item.vector is not None for item in placed.items], dtype=np.bool_)
-    vectors = np.zeros((len(placed.items), index.dimension), dtype=np.float32)
-    for number in np.flatnonzero(known).tolist():
-        vectors[number] = _of_width(placed.items[number], index.dimension)
-    other = known | (placed.rows >= placed.base_count)
-    if not other.any() and not placed.gone.size:
-        return model.vectors, index
-    found = known & ~gone[placed.rows]
-    patched = PatchedVectors(model.vectors, placed.rows[other], vectors[other], placed.row_count)
-    return patched, DeltaIndex(index, vectors[found], placed.rows[found], placed.gone, placed.row_count)
-
-
-def _bundle_index(model: OrderingModel) -> Index:
-    if isinstance(model.index, DeltaIndex):
-        raise TypeError("model: is an extended one already")
-    return model.index
-
-
-def _of_width(item: LiveItem, width: int) -> npt.NDArray[Any]:
-    """The item's vector in half precision, as those of the bundle."""
-    if item.vector is None or item.vector.shape != (width,):
-        shape = None if item.vector is None else item.vector.shape
-        raise ValueError(f"{item.item_id}: vector of shape {shape}, expected ({width},)")
-    return item.vector.astype(np.float16)
 
 
 def _inserted(model: OrderingModel, placed: Placed) -> Rows:

@@ -1,4 +1,4 @@
-"""Places kept for new items: what came after the bundle and is of the shopper's taste.
+"""Places kept for new items: what came after the bundle and is of the shopper's taste, or like what they look at.
 
 Shapes: n items, D vector width, Q directions of a taste.
 
@@ -11,6 +11,7 @@ Choices:
   they had to do with last, which knows a taste before the interest tower is sure of it.
 - An item gets a place only if it is as alike as the most alike share of the list itself is: there is no bound on the
   cosine that another catalogue or another text tower would make wrong.
+- What is like an item is asked from the new one's side (reach): others may be more like it by the hundred.
 - The places are counted in the whole list, so that what a page shows does not depend on the sizes of pages before it.
   The other items keep their order, and no item loses a better place than the one that is kept for it.
 
@@ -30,7 +31,7 @@ from services.ranking.ordering.interest import LATEST_ITEMS, Interest
 from services.ranking.ordering.model import OrderingModel
 from services.ranking.ordering.rank import RankedList, joined
 from services.ranking.ordering.selection import Mask, mask_without
-from services.retrieval.delta import DeltaIndex
+from services.retrieval.delta import DeltaIndex, directions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,15 +91,31 @@ def new_of_taste(
     return found
 
 
+def new_alike(model: OrderingModel, context_rows: Rows, allowed: Mask | None = None) -> RankedList:
+    """New items that are neighbours of the context, most alike first, scored as by `similar`.
+
+    Args:
+        model: Any; none of a bundle's own items is new.
+        context_rows: int32 [C], of any items; they themselves are not among the answers.
+        allowed: bool [N], which rows may appear. None: all.
+    """
+    context, rows = model.vectors[context_rows], NO_ROWS
+    if isinstance(model.index, DeltaIndex):
+        rows = model.index.neighbours(context, mask_without(allowed, context_rows, model.item_count))
+    query = context.sum(axis=0) / np.float32(max(context_rows.size, 1))
+    scores = directions(model.vectors[rows]) @ query * np.linalg.norm(query)
+    return RankedList(rows, scores, np.full_like(scores, np.nan), np.full(rows.size, Source.SIMILAR, np.uint8))
+
+
 def with_new_items(ranked: RankedList, new: RankedList, places: NewItemPlaces = PLACES) -> RankedList:
     """The list with the next new item at each of the places, unless it is further up already.
 
     Args:
         ranked: Of distinct rows.
-        new: Distinct rows, in the order in which they get places; marked as new items where they do.
+        new: Distinct rows, in the order in which they get places.
         places: Which these are.
     """
-    both = joined([ranked, new.marked(Source.NEW_ITEM)])
+    both = joined([ranked, new])
     rows, own = both.rows.tolist(), ranked.rows.size
     order: list[int] = []
     shown: set[int] = set()
