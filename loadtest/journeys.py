@@ -15,7 +15,7 @@ import numpy as np
 
 from loadtest.population import Population, Zipf
 from loadtest.shop import Shop
-from loadtest.visit import BESIDE_ITEMS, HOME_ITEMS, Choice, Left, Shown, Visit
+from loadtest.visit import HOME_ITEMS, Choice, Left, Shown, Visit
 
 SCROLLED_PAGES = 5
 """Pages of one list after which everybody has scrolled enough."""
@@ -78,12 +78,6 @@ def anonymous(visit: Visit, population: Population, rng: np.random.Generator) ->
     visit.home()
 
 
-def home_only(visit: Visit, population: Population, rng: np.random.Generator) -> Steps:  # noqa: ARG001 - a journey's
-    """The home page, and away."""
-    visit.home()
-    yield from ()
-
-
 @dataclass(frozen=True, slots=True)
 class Journey:
     """A way through the shop."""
@@ -127,12 +121,8 @@ _TABLE = (
 )
 JOURNEYS: Mapping[str, Journey] = {journey.name: journey for journey in _TABLE}
 """All journeys by name. The weights are an assumption, for want of a public record of how a shop's visits divide: most
-visitors browse, a quarter knows what to look for, a fifth has no account, and scrolling to the end is rare. So the
-home page and similar items, the lists that a shop asks for most, are most of the calls, and no kind of call is less than
-a tenth of the lists."""
-
-HOME_ONLY: Mapping[str, Journey] = {"home": Journey("home", 1, home_only)}
-"""One list per visit; with a shop that writes no events, one call."""
+visitors browse, a quarter knows what to look for, a fifth has no account, and scrolling to the end is rare. So home
+pages and similar items, which a shop shows most, are most of the lists, and there are enough of every other kind."""
 
 
 def drawn(journeys: Mapping[str, Journey], rng: np.random.Generator) -> Journey:

@@ -136,7 +136,8 @@ def _by_popularity(bundle: Bundle) -> pl.DataFrame:
     """`item_id`, `title` and `price` of what may be shown, the most popular first."""
     items = pl.read_parquet(bundle.path(files.ITEMS), columns=["item_id", "title", "price", "sensitive"])
     popular = np.load(bundle.path(files.POPULARITY), allow_pickle=False)
-    return items[popular].filter(~pl.col("sensitive")).drop("sensitive")
+    may_be_shown: pl.DataFrame = items[popular].filter(~pl.col("sensitive")).drop("sensitive")
+    return may_be_shown
 
 
 def _words(title: str) -> list[str]:

@@ -22,7 +22,7 @@ EMPTY_LIST = "EMPTY_LIST"
 
 Reply: TypeAlias = RecommendResponse | RankResponse | events.WriteEventsResponse
 Record: TypeAlias = Callable[[str, str, float, float, float, str, Reply | None], None]
-"""`record(method, journey, due, sent, done, code, reply)`; what they are is said of `recording.CALLS`. The reply is there
+"""`record(method, journey, due, sent, done, code, reply)`, as `recording.CALLS` says what they are. There is a reply
 unless the call itself failed."""
 
 _R = TypeVar("_R", bound=Reply)

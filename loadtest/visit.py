@@ -2,11 +2,12 @@
 
 Choices:
 - A page is a list and a batch of events: what the shopper did to come here, and that the list was shown, with the
-  propensities that the reply gave. Actions on a list carry its `recommendation_id`. Events have no time, which leaves it
-  to the server; their ids rise, by which it orders those of one instant.
+  propensities that the reply gave. Actions on a list carry its `recommendation_id`. Events have no time, which leaves
+  that to the server; their ids rise, by which it orders those of one instant.
 - A shopper whose list fails leaves (`Left`). One whose list is degraded does not notice. Nobody notices an event that
   was not taken in: the visit goes on, and what the API says to send again goes with the next page's events, once more
-  under the same ids. Each failed attempt is a failed call.
+  under the same ids. Each failed attempt is a failed call. What is left at the visit's end is lost, as in a browser that
+  is closed.
 - Events are due when the page's list is there: no shopper waits for them.
 
 Knows neither which pages are visited nor how long a shopper thinks.
@@ -14,12 +15,12 @@ Knows neither which pages are visited nor how long a shopper thinks.
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from loadtest.shop import OK, Answer, Reply, Shop, unwritten
+from loadtest.shop import OK, Answer, Shop, unwritten
 
 HOME, NEXT_PAGE = "Recommend/HOME", "Recommend/NEXT_PAGE"
 SIMILAR, BOUGHT_TOGETHER = "Recommend/SIMILAR", "Recommend/BOUGHT_TOGETHER"
@@ -31,6 +32,8 @@ HOME_ITEMS, BESIDE_ITEMS = 20, 10
 """Items of a list that fills a page, and of one that stands beside an item or a cart."""
 EXPLORATION = 0.1
 """Share of the home page that is given to items of which little is known."""
+
+Request: TypeAlias = messages.RecommendRequest | messages.RankRequest
 
 
 class Left(Exception):  # noqa: N818 - what the shopper did
@@ -50,8 +53,8 @@ class Shown(NamedTuple):
 
     item_ids: Sequence[str]
     recommendation_id: str
-    request: messages.RecommendRequest | messages.RankRequest
-    next_page_token: str = ""
+    next_page_token: str
+    """Empty where the list ends."""
 
 
 class Visit:
@@ -71,6 +74,7 @@ class Visit:
         """Unlike every other, also those of runs with the same seed: the API takes an event id once."""
         self._who = {"user_id": user_id} if user_id else {"visitor_id": f"{self.session_id}-visitor"}
         self._shop, self._journey, self._prices = shop, journey, prices
+        self._asked = messages.RecommendRequest()
         self._cart: list[Choice] = []
         self._seen: list[str] = []
         self._unsent: list[events.Event] = []
@@ -79,20 +83,19 @@ class Visit:
 
     def home(self) -> Shown:
         """The home page; steered by what was looked at in this visit."""
-        return self._recommended(
-            HOME,
+        self._asked = messages.RecommendRequest(
             placement=messages.PLACEMENT_RECOMMENDED_FOR_YOU,
             page_size=HOME_ITEMS,
             context_item_ids=self._seen,
             exploration_weight=EXPLORATION,
+            **self._visitor(),
         )
+        return self._page(HOME, self._asked, self._shop.recommend(self._asked))
 
     def next_page(self, shown: Shown) -> Shown:
-        """What comes after a list of the home page; only where that has a `next_page_token`."""
-        request = messages.RecommendRequest()
-        request.CopyFrom(shown.request)
-        request.page_token = shown.next_page_token
-        return self._page(NEXT_PAGE, request)
+        """What comes after a page of the home page's list; only where that has a `next_page_token`."""
+        self._asked.page_token = shown.next_page_token
+        return self._page(NEXT_PAGE, self._asked, self._shop.recommend(self._asked))
 
     def item(self, choice: Choice) -> Shown:
         """An item's own page, with items like it."""
@@ -100,29 +103,21 @@ class Visit:
             self._act(events.EVENT_TYPE_CLICK, choice)
         self._act(events.EVENT_TYPE_VIEW, choice)
         self._seen.append(choice.item_id)
-        return self._recommended(
-            SIMILAR,
-            placement=messages.PLACEMENT_SIMILAR_ITEMS,
-            page_size=BESIDE_ITEMS,
-            context_item_ids=[choice.item_id],
-        )
+        return self._beside(SIMILAR, messages.PLACEMENT_SIMILAR_ITEMS, [choice.item_id])
 
     def search(self, query: str, item_ids: Sequence[str]) -> Shown:
         """The results of a search in the order for this shopper; the first page of them is shown."""
         self._note(events.EVENT_TYPE_SEARCH, search_query=query)
         placement = messages.PLACEMENT_SEARCH_RERANK
-        return self._page(RANK, messages.RankRequest(placement=placement, item_ids=item_ids, **self._visitor()))
+        request = messages.RankRequest(placement=placement, item_ids=item_ids, **self._visitor())
+        return self._page(RANK, request, self._shop.rank(request))
 
     def cart(self, choice: Choice) -> Shown:
         """The cart with one more item in it, and what is bought together with all of them."""
         self._act(events.EVENT_TYPE_ADD_TO_CART, choice, quantity=1)
         self._cart.append(choice)
-        return self._recommended(
-            BOUGHT_TOGETHER,
-            placement=messages.PLACEMENT_FREQUENTLY_BOUGHT_TOGETHER,
-            page_size=BESIDE_ITEMS,
-            context_item_ids=[choice.item_id for choice in self._cart],
-        )
+        in_cart = [choice.item_id for choice in self._cart]
+        return self._beside(BOUGHT_TOGETHER, messages.PLACEMENT_FREQUENTLY_BOUGHT_TOGETHER, in_cart)
 
     def purchase(self) -> None:
         """All that is in the cart is bought."""
@@ -131,23 +126,29 @@ class Visit:
         self._cart.clear()
         self._send()
 
-    def _recommended(self, method: str, **asked: Any) -> Shown:
-        return self._page(method, messages.RecommendRequest(**asked, **self._visitor()))
+    def _beside(self, method: str, placement: "messages.Placement", item_ids: Sequence[str]) -> Shown:
+        """A page with a list beside items."""
+        request = messages.RecommendRequest(
+            placement=placement, page_size=BESIDE_ITEMS, context_item_ids=item_ids, **self._visitor()
+        )
+        return self._page(method, request, self._shop.recommend(request))
 
-    def _visitor(self) -> dict[str, str]:
+    def _visitor(self) -> dict[str, Any]:
         return {**self._who, "session_id": self.session_id}
 
-    def _page(self, method: str, request: messages.RecommendRequest | messages.RankRequest) -> Shown:
+    def _page(self, method: str, request: Request, answer: Answer[Any]) -> Shown:
         """A page with its list; what was done on the way is told, also where the list fails."""
-        is_rank = isinstance(request, messages.RankRequest)
-        answer: Answer[Any] = self._shop.rank(request) if is_rank else self._shop.recommend(request)
         self._told(method, answer)
-        if answer.code != OK:
+        reply = answer.reply
+        if answer.code != OK or reply is None:
             self._send()
             raise Left(f"{method}: {answer.code}")
-        results = answer.reply.results[:HOME_ITEMS]
-        token = "" if is_rank else answer.reply.next_page_token
-        shown = Shown([result.item_id for result in results], answer.reply.recommendation_id, request, token)
+        results = reply.results[:HOME_ITEMS]
+        shown = Shown(
+            [result.item_id for result in results],
+            reply.recommendation_id,
+            getattr(reply, "next_page_token", ""),
+        )
         self._note(
             events.EVENT_TYPE_IMPRESSION,
             recommendation_id=shown.recommendation_id,
@@ -180,8 +181,7 @@ class Visit:
         self._repeated = {event.event_id for event in self._unsent}
 
     def _told(self, method: str, answer: Answer[Any]) -> None:
-        reply: Reply | None = answer.reply
-        self._shop.record(method, self._journey, self.due, answer.sent, answer.done, answer.code, reply)
+        self._shop.record(method, self._journey, self.due, answer.sent, answer.done, answer.code, answer.reply)
         self.due = answer.done
 
 
