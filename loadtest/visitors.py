@@ -7,6 +7,7 @@ they run.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import gevent
@@ -58,26 +59,29 @@ class Clock:
 class Doors:
     """Lets visits in at their times, and sees them out."""
 
-    def __init__(self, clock: Clock, visit: Visit, *, seconds: float, think_seconds: float, seed: list[int]) -> None:
+    def __init__(self, clock: Clock, *, seconds: float, think_seconds: float) -> None:
         """Closed until `open`.
 
         Args:
             clock: of the run.
-            visit: what a visitor does.
             seconds: nothing is due after this.
             think_seconds: mean of the exponentially distributed time between a page and the next.
-            seed: of all visits.
         """
-        self._clock, self._visit = clock, visit
-        self._seconds, self._think_seconds, self._seed = seconds, think_seconds, seed
+        self._clock, self._seconds, self._think_seconds = clock, seconds, think_seconds
         self._over, self._inside = Event(), Group()
 
-    def open(self, arrivals: NDArray[np.float64]) -> None:
-        """Let every arrival in, in time; return after the last one, or once `close` has been called."""
+    def open(self, arrivals: NDArray[np.float64], visit: Visit, seed: Sequence[int]) -> None:
+        """Let every arrival in, in time; return at the end of the run, or once `close` has been called.
+
+        Args:
+            arrivals: [arrivals] seconds since the run began, rising.
+            visit: what each does.
+            seed: with the number of the arrival, the seed of a visit.
+        """
         for number, due in enumerate(arrivals.tolist()):
             if not self._wait_until(due):
                 break
-            self._inside.spawn(self._visited, number, due)
+            self._inside.spawn(self._visited, visit, due, [*seed, number])
         self._wait_until(self._seconds)
 
     def close(self) -> None:
@@ -95,8 +99,8 @@ class Doors:
         self._inside.kill()
         return left
 
-    def _visited(self, number: int, due: float) -> None:
-        rng = np.random.default_rng([*self._seed, number])
+    def _visited(self, visit: Visit, due: float, seed: list[int]) -> None:
+        rng = np.random.default_rng(seed)
 
         def pause() -> float:
             following = self._clock() + rng.exponential(self._think_seconds)
@@ -105,16 +109,13 @@ class Doors:
             return following
 
         with suppress(RunOver):
-            self._visit(rng, due, pause)
+            visit(rng, due, pause)
 
     def _wait_until(self, due: float) -> bool:
         """Whether the doors are still open then. Others run meanwhile, even where it is late already."""
-        early = due - self._clock() - _TIMER_SECONDS
-        if self._over.wait(max(early, 0.0)):
-            return False
-        if (rest := due - self._clock()) > 0:
-            if early > 0:  # there is time to be exact, by a thread
-                gevent.get_hub().threadpool.apply(_native_sleep, (rest,))
-            else:
-                gevent.sleep(rest)
+        wait = due - self._clock()
+        if wait <= _TIMER_SECONDS:
+            gevent.sleep(max(wait, 0.0))
+        elif not self._over.wait(wait - _TIMER_SECONDS) and (rest := due - self._clock()) > 0:
+            gevent.get_hub().threadpool.apply(_native_sleep, (rest,))  # there is time to be exact
         return not self._over.is_set()
