@@ -72,6 +72,8 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
             parser.error(f"--{name} is required")
     if options.rate_seconds is None and options.visits_per_second is None:
         parser.error("--visits-per-second is required with a profile")
+    if options.workers + options.remote_workers == 0:
+        parser.error("--workers: no workers at all")
     if options.bundle == "none" and options.journeys != "home":
         parser.error(f"--journeys {options.journeys} needs a --bundle")
     rate, seconds = options.rate_seconds or (options.visits_per_second, None)

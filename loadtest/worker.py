@@ -17,10 +17,10 @@ from gevent.event import Event
 
 from loadtest.arrivals import arrival_times
 from loadtest.collector import Call, Collector
+from loadtest.doors import Clock, Doors
 from loadtest.freshness import PROBES_PER_SECOND
 from loadtest.plan import Plan
 from loadtest.shopping import open_shop
-from loadtest.visitors import Clock, Doors
 
 BUSY_SECONDS = 5
 """Over how long the busiest time of a process is taken."""
@@ -113,7 +113,7 @@ class Worker:
 
     def _report(self) -> None:
         for rows in self._collector.calls().iter_slices(_REPORTED_CALLS):
-            self._runner.send_message("calls", _message_of(rows))
+            self._runner.send_message("calls", message_of(rows))
             gevent.sleep()
 
 
@@ -146,7 +146,7 @@ class Usage:
         return (until[1] - used) / (until[0] - began)
 
 
-def _message_of(rows: pl.DataFrame) -> bytes:
+def message_of(rows: pl.DataFrame) -> bytes:
     """CALLS as a message."""
     message = io.BytesIO()
     rows.write_ipc(message)
