@@ -107,7 +107,7 @@ class Reports:
     def facts(self, plan: Plan, began: float) -> RunFacts:
         """What the run was."""
         profile = plan.rates()
-        seconds = min([profile.seconds, *(report["ended"] for report in self._finished.values())])
+        ends = [max(report["ended"], 0.0) for report in self._finished.values()]
         if thrown_out := sum(report["thrown_out"] for report in self._finished.values()):
             print(f"{thrown_out} visits had not ended long after the run had, and were broken off", file=sys.stderr)
         return RunFacts(
@@ -116,7 +116,7 @@ class Reports:
             target=plan.ranking,
             started=datetime.fromtimestamp(began, UTC).isoformat(),
             warm_up_seconds=profile.warm_up_seconds,
-            seconds=seconds,
+            seconds=min([profile.seconds, *ends]),
             visits_per_second=profile.mean_rate(plan.visits_per_second),
             seed=plan.seed,
             workers=plan.workers,
