@@ -137,7 +137,7 @@ def watched(stack: Stack) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="module")
-def done(own_stack: Stack, population: Population, live: Path) -> Done:
+def acted(own_stack: Stack, population: Population) -> Watched:
     """Some visits of every journey, several at a time."""
     with watched(own_stack) as seen, ThreadPoolExecutor(THREADS) as pool:
 
@@ -148,16 +148,22 @@ def done(own_stack: Stack, population: Population, live: Path) -> Done:
         under_way = [pool.submit(visit, name, seed) for seed in range(VISITS) for name in JOURNEYS]
         for one in under_way:
             one.result()
-        ids = [event.event_id for event in seen.sent.events]
-        wait_until(lambda: set(ids) <= set(event_log.read(live / "live")["event_id"]), LOG_SECONDS)
-        return Done(seen.rows, seen.sent.events, event_log.read(live / "live"))
+        return seen
 
 
-def test_every_call_of_every_journey_succeeds(done: Done) -> None:
-    assert [(row.method, row.code) for row in done.rows if row.code != OK] == []
-    assert {row.method for row in done.rows} == set(METHODS)
-    assert {row.journey for row in done.rows} == set(JOURNEYS)
-    assert all(row.due <= row.sent <= row.done for row in done.rows)
+@pytest.fixture(scope="module")
+def done(acted: Watched, live: Path) -> Done:
+    """What is known of them once the log has their events."""
+    ids = {event.event_id for event in acted.sent.events}
+    wait_until(lambda: ids <= set(event_log.read(live / "live")["event_id"]), LOG_SECONDS)
+    return Done(acted.rows, acted.sent.events, event_log.read(live / "live"))
+
+
+def test_every_call_of_every_journey_succeeds(acted: Watched) -> None:
+    assert [(row.method, row.code) for row in acted.rows if row.code != OK] == []
+    assert {row.method for row in acted.rows} == set(METHODS)
+    assert {row.journey for row in acted.rows} == set(JOURNEYS)
+    assert all(row.due <= row.sent <= row.done for row in acted.rows)
 
 
 def test_the_log_holds_each_event_once_and_as_it_was_sent(done: Done) -> None:
