@@ -62,6 +62,8 @@ class FakeAisle:
         """The same by number of a call with events."""
         self.lost_answers: set[int] = set()
         """Numbers of calls with events that are accepted, of which the caller never hears."""
+        self.left_out = 0
+        """Of how many events, the last of a call, nothing is said."""
         self.pages = 3
         """Of a list of the home page."""
         self.propensities: dict[int, float] = {}
@@ -128,7 +130,8 @@ class FakeAisle:
         fault = self.event_faults.get(number)
         if isinstance(fault, grpc.StatusCode):
             raise CallError(fault)
-        reply = events.WriteEventsResponse(results=self._results(request, fault))
+        results = list(self._results(request, fault))
+        reply = events.WriteEventsResponse(results=results[: len(results) - self.left_out])
         if number in self.lost_answers:
             raise CallError(grpc.StatusCode.DEADLINE_EXCEEDED)
         return reply

@@ -91,6 +91,7 @@ def test_what_is_done_to_an_item_names_the_list_it_was_picked_from(aisle: FakeAi
     visit.cart(picked)
     visit.cart(Choice("item-3"))
     visit.purchase()
+    visit.purchase()  # the cart is empty
     acts = [event for event in aisle.written if event.item_id]
     assert kinds(acts) == ["CLICK", "VIEW", "VIEW", "ADD_TO_CART", "ADD_TO_CART", "PURCHASE", "PURCHASE"]
     for act in acts:
@@ -103,13 +104,12 @@ def test_what_is_done_to_an_item_names_the_list_it_was_picked_from(aisle: FakeAi
 def test_events_are_the_shoppers_and_their_ids_rise_and_are_never_used_twice(aisle: FakeAisle) -> None:
     for _ in range(2):
         visit = begun(aisle)
-        visit.home()
-        visit.item(Choice("item-1"))
-        visit.purchase()
+        for _ in range(6):
+            visit.item(Choice("item-1"))
     for name in {event.session_id for event in aisle.written}:
         ids = [event.event_id for event in aisle.written if event.session_id == name]
         assert ids == sorted(ids)
-    assert len({event.event_id for event in aisle.written}) == len(aisle.written) == 6
+    assert len({event.event_id for event in aisle.written}) == len(aisle.written) == 24
     assert {event.user_id for event in aisle.written} == {SHOPPER}
 
 
@@ -202,6 +202,12 @@ def test_an_event_that_is_refused_is_a_failed_call_and_not_sent_again(
     visit.item(Choice("item-1"))
     assert aisle.codes(WRITE_EVENTS) == [code, "OK"]
     assert kinds(aisle.written) == ["VIEW", "IMPRESSION"]
+
+
+def test_an_answer_that_leaves_an_event_out_is_a_failed_call(aisle: FakeAisle, visit: Visit) -> None:
+    aisle.left_out = 1
+    visit.item(Choice("item-1"))
+    assert aisle.codes(WRITE_EVENTS) == ["EVENT_RESULTS 1 of 2"]
 
 
 def test_a_shop_without_events_writes_none(aisle: FakeAisle) -> None:
