@@ -52,9 +52,9 @@ class Generator(_Table):
     cpu_share: Share
     """Of one core, by the busiest worker."""
     late_p99_ms: Positive
-    """By how much arrivals may be let in too late."""
+    """By how much calls may be sent later than they were due."""
     waiting_share: Share
-    """Of all that callers waited, what passed before their calls were sent."""
+    """Of the median wait, the median of what passed before calls were sent."""
 
 
 class Levels(_Table):
@@ -66,7 +66,7 @@ class Levels(_Table):
     """A quantile is judged if so many calls are expected beyond it: 10 make p99 need 1,000 calls."""
     error_share: Share
     throughput_share: Share
-    """Least share of the calls that fell due that are answered before the run ends."""
+    """Least share of the calls that fell due that come to an end before the run does."""
     freshness_p99_s: Positive | None = None
     """From an event's acknowledgement until a list shows it, seconds."""
     recovery_s: Positive

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from loadtest.comparison import Ratio, Timed
+from loadtest.counted import exactly
 from loadtest.figures import ALL, OK, QUANTILES, grouped, shop_calls
 from loadtest.findings import Finding, Unit, result_of
 from loadtest.levels import Levels, Quantile
@@ -17,7 +18,7 @@ from loadtest.resampling import interval_of
 
 _GRACE_SECONDS = 1.0
 """A call that falls due as the run ends may be answered so much later."""
-_UNSENT = "what passed before calls were sent"
+_UNSENT = "of the median wait, the median before calls were sent"
 _SAME_RATE = 0.1
 """Runs whose rates differ by a larger share are not compared."""
 
@@ -103,23 +104,24 @@ def comparable(facts: RunFacts, accepted: RunFacts) -> str:
 
 
 def throughput(calls: pl.DataFrame, facts: RunFacts, levels: Levels) -> list[Finding]:
-    """Whether what fell due was answered while the run lasted, or piled up."""
+    """Whether what fell due came to an end while the run lasted, or piled up; how it ended is for the errors to say."""
     shop = shop_calls(calls).filter(pl.col("due_s") <= facts.seconds)
     if shop.is_empty():
         return []
-    answered = shop.filter(OK & (pl.col("done_s") <= facts.seconds + _GRACE_SECONDS))
-    share = answered.height / shop.height
+    size, left = shop.height, shop.filter(pl.col("done_s") > facts.seconds + _GRACE_SECONDS).height
+    interval, least = exactly(left, size, 1 - levels.throughput_share, levels.confidence)
     return [
         Finding(
             check="throughput",
             method=ALL,
             figure="answered in time",
-            value=share,
+            value=1 - left / size,
             unit="share",
             bound=levels.throughput_share,
-            calls=shop.height,
-            result=result_of(failed=share < levels.throughput_share),
-            note=f"{answered.height:,} of the {shop.height:,} that fell due were answered before the run ended",
+            interval=(1 - interval[1], 1 - interval[0]),
+            calls=size,
+            result=result_of(failed=left >= least),
+            note=f"{left:,} of {size:,} calls were still under way when the run ended, {least:,} or more refuse",
         )
     ]
 
@@ -145,12 +147,13 @@ def generator(calls: pl.DataFrame, facts: RunFacts, levels: Levels) -> list[Find
     """Whether the generator kept up."""
     limits = levels.generator
     shop = shop_calls(calls)
-    waited, unsent = (float((shop[end] - shop["due_s"]).to_numpy().sum()) for end in ("done_s", "sent_s"))
+    medians = shop.select(pl.col("done_s", "sent_s") - pl.col("due_s")).median()
+    waited, unsent = (float(medians[end][0] or 0.0) for end in ("done_s", "sent_s"))
     busy, late = facts.generator_cpu_share, facts.late_p99_ms
     return [
         _of_generator("share of a core", busy, "share", limits.cpu_share, "the busiest worker's"),
-        _of_generator("lateness p99", late, "ms", limits.late_p99_ms, "from when an arrival was due to its start"),
-        _of_generator("share of all waiting", unsent / (waited or 1.0), "share", limits.waiting_share, _UNSENT),
+        _of_generator("lateness p99", late, "ms", limits.late_p99_ms, "from when calls were due until they were sent"),
+        _of_generator("share of typical waiting", unsent / (waited or 1.0), "share", limits.waiting_share, _UNSENT),
     ]
 
 

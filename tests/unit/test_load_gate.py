@@ -199,10 +199,18 @@ def test_late_events_are_counted(good: pl.DataFrame) -> None:
     assert failed(verdict_on(pl.concat([good, slow]))) == {"freshness"}
 
 
-def test_what_fell_due_and_was_not_answered_before_the_end_is_missed(good: pl.DataFrame) -> None:
+def test_what_piles_up_until_the_end_is_refused_and_what_failed_in_time_is_not_counted_twice(
+    good: pl.DataFrame,
+) -> None:
     piled = [call(50 + place / 20, 15_000) for place in range(200)]
-    verdict = verdict_on(pl.concat([good, frame(piled)]))
-    assert "throughput" in failed(verdict)
+    assert "throughput" in failed(verdict_on(pl.concat([good, frame(piled)])))
+    lost = [call(50 + place / 20, code="INTERNAL") for place in range(200)]
+    assert failed(verdict_on(pl.concat([good, frame(lost)]))) == {"errors"}
+
+
+def test_one_failed_call_of_a_very_short_run_refuses_nothing() -> None:
+    rows = [call(10 + place, 5, code="INTERNAL" if place == 7 else "OK") for place in range(29)]
+    assert verdict_on(frame(rows)).outcome == "pass"
 
 
 KILL = Mark(at_s=20, until_s=28, what="kill triton", recovered_s=2.0)
