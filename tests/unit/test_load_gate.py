@@ -136,6 +136,7 @@ def test_a_regression_is_refused_within_the_levels_too(accepted: Run) -> None:
     verdict = verdict_on(Shop(scale=2.2).calls(3), accepted)
     assert failed(verdict) == {"regression"}
     assert "accepted run" in verdict.reason
+    assert {cause.stage for cause in verdict.causes} == {"ranking"}
 
 
 def test_a_small_rise_is_none_however_many_times_it_is(accepted: Run) -> None:
