@@ -107,7 +107,12 @@ def broken_contracts(house: Path) -> list[str]:
     """The names, up to a colon or parenthesis, of the contracts that lint-imports finds broken."""
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo"]
     run = subprocess.run(
-        command, cwd=house, env=os.environ | {"PYTHONPATH": str(house)}, capture_output=True, text=True, check=False
+        command,
+        cwd=house,
+        env=os.environ | {"PYTHONPATH": str(house), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     broken = [line.rpartition(" BROKEN")[0] for line in run.stdout.splitlines() if " BROKEN" in line]
     assert (run.returncode, "Contracts: " in run.stdout) == (int(bool(broken)), True), run.stdout + run.stderr
