@@ -1,8 +1,10 @@
 """Vector indexes that the catalogue could be searched with, behind one shape. One thread wherever a search is asked.
 
 Shapes: N items, Q queries, D numbers in a vector, K results of a query. The only file that knows these libraries.
-Aisle's own index keeps half precision; so does usearch here, which can; the others keep float32, which is all that
-they have or what is usual with them. All find by dot product.
+Aisle's own index keeps half precision; so does usearch where it can; the others keep float32, which is all that they
+have or what is usual with them. All find by dot product. Graphs lose their way by dot products of vectors of
+unequal length (recall .73 where they reach .98): they get what is usual then, one more number that makes all lengths
+equal, and search by distance, which gives the same order.
 """
 
 import tempfile
@@ -26,6 +28,8 @@ faiss: Any = _faiss  # the wheel's type stubs lack what its Python layer adds
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+_EQUAL = 0.01
+"""Lengths that differ by less, squared and of the longest, are equal: half precision makes as much of a difference."""
 _BLOCK = 32
 """Queries that NumPy multiplies at a time: their scores over a million items are 128 MB."""
 
@@ -50,7 +54,8 @@ def aisle(vectors: Float32) -> Searcher:
     seconds, index = _timed(lambda: build_index(vectors))
 
     def search(queries: Float32, k: int) -> Rows:
-        return index.search(queries, k)[0].astype(np.int64)
+        rows: Rows = index.search(queries, k)[0].astype(np.int64)
+        return rows
 
     return Searcher("Aisle", search, seconds, _saved(index.save) / len(vectors))
 
@@ -87,26 +92,29 @@ def exact_faiss(vectors: Float32) -> Searcher:
 
 def graph_hnswlib(vectors: Float32) -> Searcher:
     """hnswlib with its own defaults (M 16, ef_construction 200), built on all cores."""
-    index = hnswlib.Index("ip", vectors.shape[1])
+    space, ready = equal_lengths(vectors)
+    index = hnswlib.Index("l2", space.shape[1])
     index.init_index(len(vectors))
-    seconds, _ = _timed(lambda: index.add_items(vectors, np.arange(len(vectors))))
+    seconds, _ = _timed(lambda: index.add_items(space, np.arange(len(vectors))))
 
     def search(queries: Float32, k: int) -> Rows:
-        return np.asarray(index.knn_query(queries, k, num_threads=1)[0]).astype(np.int64)
+        return np.asarray(index.knn_query(ready(queries), k, num_threads=1)[0]).astype(np.int64)
 
     name = f"hnswlib {version('chroma-hnswlib')} (M 16, ef_construction 200), float32"
-    return Searcher(
-        name, search, seconds, _saved(lambda path: index.save_index(str(path))) / len(vectors), index.set_ef
-    )
+    saved = _saved(lambda path: index.save_index(str(path)))
+    return Searcher(name, search, seconds, saved / len(vectors), index.set_ef)
 
 
 def graph_usearch(vectors: Float32) -> Searcher:
-    """usearch with its own defaults (connectivity 16, expansion_add 128) in half precision, built on all cores."""
-    index: Any = UsearchIndex(ndim=vectors.shape[1], metric="ip", dtype="f16")
-    seconds, _ = _timed(lambda: index.add(np.arange(len(vectors)), vectors))
+    """usearch with its own defaults (connectivity 16, expansion_add 128), built on all cores; in half precision unless
+    the vectors need another number, which would lose by it."""
+    space, ready = equal_lengths(vectors)
+    dtype = "f16" if space is vectors else "f32"
+    index: Any = UsearchIndex(ndim=space.shape[1], metric="l2sq", dtype=dtype)
+    seconds, _ = _timed(lambda: index.add(np.arange(len(vectors)), space))
 
     def search(queries: Float32, k: int) -> Rows:
-        found = np.asarray(index.search(queries, k, threads=1).keys).reshape(len(queries), -1)
+        found = np.asarray(index.search(ready(queries), k, threads=1).keys).reshape(len(queries), -1)
         if found.shape[1] < k:
             raise ValueError(f"usearch: {found.shape[1]} of {k} results")
         return found.astype(np.int64)
@@ -114,8 +122,28 @@ def graph_usearch(vectors: Float32) -> Searcher:
     def set_effort(effort: int) -> None:
         index.expansion_search = effort
 
-    name = f"usearch {version('usearch')} (connectivity 16, expansion_add 128), float16"
+    name = f"usearch {version('usearch')} (connectivity 16, expansion_add 128), {dtype}"
     return Searcher(name, search, seconds, index.serialized_length / len(vectors), set_effort)
+
+
+def equal_lengths(vectors: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
+    """Vectors whose order by distance is that of the dot products, and what makes a query fit them.
+
+    Returns:
+        `vectors` as they are where their lengths are equal already; else with one more number and zeros up to a
+        multiple of sixteen, which libraries compare fastest.
+    """
+    squares = np.square(vectors).sum(axis=1)
+    if squares.max() - squares.min() <= _EQUAL * squares.max():
+        return vectors, lambda queries: queries
+    width = vectors.shape[1]
+    padded = np.zeros((len(vectors), (width // 16 + 1) * 16), dtype=np.float32)
+    padded[:, :width], padded[:, width] = vectors, np.sqrt(squares.max() - squares)
+
+    def ready(queries: Float32) -> Float32:
+        return np.pad(queries, ((0, 0), (0, padded.shape[1] - width)))
+
+    return padded, ready
 
 
 def _timed(build: Callable[[], Any]) -> tuple[float, Any]:

@@ -8,7 +8,6 @@ Sizes: the items of the serving bundle, a shop's real ones; 200,000 made ones, a
 within the bench's time; a million made ones beside exact searches alone.
 """
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.clustered import clustered_vectors
-from benchmarks.indexes import Float32, Rows, Searcher, aisle, exact_faiss, exact_numpy, graph_hnswlib, graph_usearch
+from benchmarks.indexes import Float32, Searcher, aisle, exact_faiss, exact_numpy, graph_hnswlib, graph_usearch
 from benchmarks.pairs import alternated, compared, compared_row, p50_ms, seconds
+from benchmarks.recall import K, Tuned, interests, least_scores, tuned
 from benchmarks.rows import Row
 from features.bundle import ITEM_VECTORS, open_bundle, serving_path
 
-K = 100
 MIDDLE, LARGE = 200_000, 1_000_000
 BUNDLES = Path("bundles")
 
 _ENOUGH = 0.999
 """Recall that counts as all: a graph need not find the very last of an exact search's."""
-_EFFORT_STEP = 1.15
-_MOST_EFFORT = 8000
-_BLOCK = 50_000
-_SEED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +41,6 @@ class Size:
     """Whether building and bytes make rows as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """An index that finds as much as is asked of it, or as much as it can."""
-
-    searcher: Searcher
-    effort: int
-    """0 where there is no such setting."""
-    recall: float
-
-    @property
-    def name(self) -> str:
-        """With what it was tuned to."""
-        tuned = f", ef {self.effort}" if self.effort else ""
-        return f"{self.searcher.name}{tuned}, recall {self.recall:.4f}"
-
-
 def rows() -> list[Row]:
     """All sizes, one after another."""
     return [row for size in sizes() for row in compared_at(size)]
@@ -72,8 +51,8 @@ def sizes() -> Iterator[Size]:
     exact, graphs = [exact_numpy, exact_faiss], [graph_hnswlib, graph_usearch]
     bundle = open_bundle(serving_path(BUNDLES))
     real = np.load(bundle.root / ITEM_VECTORS).astype(np.float32)
-    yield Size(f"{len(real) // 1000}k", real, [*exact, *graphs], 200, 9, build_compared=False)
-    yield Size("200k", made_vectors(MIDDLE), graphs, 200, 9, build_compared=True)
+    yield Size(f"{len(real) // 1000}k", real, [*exact, *graphs], 100, 7, build_compared=False)
+    yield Size("200k", made_vectors(MIDDLE), graphs, 200, 7, build_compared=True)
     yield Size("1m", made_vectors(LARGE), exact, 20, 5, build_compared=False)
 
 
@@ -117,47 +96,6 @@ def compared_at(size: Size) -> list[Row]:
         ]
         found += _building(label, size, ours, other) if size.build_compared else []
     return found
-
-
-def tuned(searcher: Searcher, vectors: Float32, queries: Float32, least: Float32, target: float) -> Tuned:
-    """The smallest effort whose recall reaches the target; the largest one tried if none does."""
-    if searcher.set_effort is None:
-        return Tuned(searcher, 0, recall(searcher.search(queries, K), vectors, queries, least))
-    for power in itertools.count():
-        effort = min(round(K * _EFFORT_STEP**power), _MOST_EFFORT, len(vectors))
-        searcher.set_effort(effort)
-        found = recall(searcher.search(queries, K), vectors, queries, least)
-        if found >= target or effort in {_MOST_EFFORT, len(vectors)}:
-            return Tuned(searcher, effort, found)
-    raise AssertionError
-
-
-def recall(found: Rows, vectors: Float32, queries: Float32, least: Float32) -> float:
-    """Share of the true K best, 0 to 1; rows of equal score count as one another, a row found twice once."""
-    hits = 0
-    for rows_of_one, query, bound in zip(found, queries, least, strict=True):
-        distinct = np.unique(rows_of_one)
-        hits += int((vectors[distinct] @ query >= bound - 1e-5).sum())
-    return hits / found.size
-
-
-def least_scores(vectors: Float32, queries: Float32) -> Float32:
-    """The K-th best dot product of each query, float32 [Q], by reading every vector."""
-    best = np.full((len(queries), K), -np.inf, dtype=np.float32)
-    for start in range(0, len(vectors), _BLOCK):
-        scores = queries @ vectors[start : start + _BLOCK].T
-        best = -np.partition(-np.hstack([best, scores]), K - 1, axis=1)[:, :K]
-    least: Float32 = best.min(axis=1)
-    return least
-
-
-def interests(vectors: Float32, count: int) -> Float32:
-    """Queries of length one: each an item's vector and, every second one, its mean with that of any other item."""
-    rng = np.random.default_rng(_SEED)
-    one, other = (vectors[rng.integers(0, len(vectors), count)] for _ in range(2))
-    queries = one + other * (np.arange(count)[:, np.newaxis] % 2)
-    units: Float32 = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
-    return units
 
 
 def _one_by_one(side: Tuned, queries: Float32) -> Callable[[], float]:
@@ -213,4 +151,8 @@ def _behind(ours: Tuned, other: Tuned) -> str:
             f"A graph reads fewer vectors a query. It keeps {more:.0f} bytes more an item, was {longer:.1f} times as "
             "long in building, on all cores, and cannot skip what a filter excludes without walking through it."
         )
-    return "One matrix product reads each vector once for all queries; Aisle reads it for each query."
+    more = other.searcher.bytes_per_item - ours.searcher.bytes_per_item
+    return (
+        f"Both read every vector. The other keeps {more:.0f} bytes more an item, which it need not convert, and in a "
+        "batch reads each once for all queries; it leaves to chance which of equal scores it lists."
+    )
