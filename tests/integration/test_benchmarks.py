@@ -36,7 +36,7 @@ def test_every_index_finds_the_best_when_it_makes_an_effort(make: object) -> Non
     least = recall.least_scores(vectors, queries)
     for build in EVERY_INDEX:
         found = recall.tuned(build(vectors), vectors, queries, least, 1.0)
-        assert found.recall > 0.98, found.name
+        assert found.recall > 0.95, found.name
         assert found.searcher.search(queries, recall.K).shape == (20, recall.K)
         exact = found.searcher.set_effort is None
         assert (found.effort == 0) is exact
@@ -48,10 +48,10 @@ def test_a_graph_is_given_the_least_effort_that_is_enough() -> None:
     queries = recall.interests(vectors, 20)
     least = recall.least_scores(vectors, queries)
     graph = graph_hnswlib(vectors)
-    lower, higher = (recall.tuned(graph, vectors, queries, least, target) for target in (0.5, 0.999))
-    assert lower.effort == recall.K
-    assert lower.effort < higher.effort
-    assert lower.recall < 0.999 <= higher.recall
+    easy, unreachable = (recall.tuned(graph, vectors, queries, least, target) for target in (0.5, 2.0))
+    assert easy.effort == recall.K
+    assert easy.effort < unreachable.effort < len(vectors)
+    assert easy.recall + 0.01 < unreachable.recall <= 1.0
 
 
 def test_recall_counts_true_scores_and_no_row_twice() -> None:
@@ -125,6 +125,20 @@ def test_vectors_that_are_not_alike_are_refused() -> None:
     theirs: Sequence[Float32] = [*ours[:3], ours[0]]
     with pytest.raises(ValueError, match="least cosine"):
         triton.require_alike(ours, np.array(theirs))
+
+
+def test_an_effort_that_is_more_than_enough_is_taken_back() -> None:
+    """A graph that finds 60 of 100 whatever its effort is compared at its least."""
+    vectors = retrieval.made_vectors(500)
+    queries = recall.interests(vectors, 5)
+    best: Rows = np.argsort(-(queries @ vectors.T), axis=1)[:, : recall.K]
+    best[:, 60:] = best[:, :1]
+    efforts: list[int] = []
+    graph = Searcher("graph 1", lambda _queries, _k: best, 1.0, 1.0, efforts.append)
+    found = recall.tuned(graph, vectors, queries, recall.least_scores(vectors, queries), 0.9)
+    assert (found.effort, found.recall) == (recall.K, 0.6)
+    assert max(efforts) == len(vectors)
+    assert efforts[-1] == recall.K
 
 
 def test_a_searcher_names_what_it_was_tuned_to() -> None:

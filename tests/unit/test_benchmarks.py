@@ -94,6 +94,7 @@ def test_the_ratio_is_taken_within_rounds_so_that_a_slow_spell_hits_both_sides()
     assert result.ratio == pytest.approx(1.5)
     assert result.interval == pytest.approx((1.5, 1.5))
     assert (result.ours, result.theirs) == (2.0, 3.0)
+    assert compared([1.0, 10.0, 100.0], [30.0, 20.0, 110.0]).ratio == pytest.approx(2.0)
 
 
 def test_more_of_what_is_counted_a_second_is_better_where_told() -> None:
