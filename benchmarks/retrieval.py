@@ -1,7 +1,7 @@
 """Aisle's vector index beside exact searches and graphs, at equal recall, one thread each.
 
-A graph's effort is raised until it finds as much of the true hundred as Aisle does, or 99; then one query after another is
-timed, and all of them in one call. Recall is by true score in float32, so that items of equal score count as one
+A graph's effort is raised until it finds as much of the true hundred as Aisle does, or 99; then one query after another
+is timed, and all of them in one call. Recall is by true score in float32, so that items of equal score count as one
 another. Vectors are exact in half precision, so no side loses anything by how it keeps them.
 
 Sizes: the items of the serving bundle, a shop's real ones; 200,000 made ones, as many as the graphs can be built over
