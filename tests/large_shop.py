@@ -1,8 +1,7 @@
 """A shop of any size, up to millions of items: a bundle made from a seed with array operations alone.
 
-Items lie around cluster centres, as text vectors do; a most specific category holds a few neighbouring clusters, brands
-are spread over all. Shoppers had items of a few clusters. Same seed, same shop; a larger shop has more items in each
-cluster and not more clusters, so that what a search has to tell apart grows with it.
+Items lie around cluster centres (benchmarks.clustered); a most specific category holds a few neighbouring clusters,
+brands are spread over all. Shoppers had items of a few clusters. Same seed, same shop.
 """
 
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import lightgbm
 import numpy as np
 import polars as pl
 
+from benchmarks.clustered import CLUSTERS, clustered_vectors
 from features import bundle as files
 from features import spec
 from features.bundle import promote, write_bundle
@@ -22,20 +22,17 @@ from features.clock import to_us
 from features.encode import Floats, item_columns
 from features.schema import ATTRIBUTES, TABLES
 from features.vocab import Rows
-from services.common.towers import VECTOR_WIDTH
 from services.ranking.ordering import CandidateLimits, ItemToItem, popular_rows
 from services.retrieval.index import EXACT_ROWS_MAX, build_index
 from tests.tiny_bundle import write_tiny_towers
 
 AS_OF = datetime(2017, 12, 30, 5, tzinfo=UTC)
-CLUSTERS, LEAVES, DEPARTMENTS, BRANDS = 2000, 500, 20, 100
+LEAVES, DEPARTMENTS, BRANDS = 500, 20, 100
 COMPANY_ITEMS, NEIGHBOURS = 8000, 50
 """At most so many items keep company with others, as in training's tables, whatever the size of the catalogue."""
 TREE_COUNT = 190
 """Trees about as many and as large as training grows."""
 
-_SPREAD = 0.9
-"""Length of an item's own part, its cluster's being 1."""
 _DAY_US = 86_400_000_000
 _TREES = {"objective": "regression", "num_leaves": 31, "deterministic": True, "num_threads": 1, "verbosity": -1}
 
@@ -57,10 +54,7 @@ class Catalogue:
 def catalogue(item_count: int, seed: int = 0) -> Catalogue:
     """The items."""
     rng = np.random.default_rng(seed)
-    weights = rng.gamma(1.0, 1.0, CLUSTERS)
-    clusters = rng.choice(CLUSTERS, item_count, p=weights / weights.sum()).astype(np.int32)
-    centres = np.random.default_rng(seed + 1).standard_normal((CLUSTERS, VECTOR_WIDTH)).astype(np.float32)
-    vectors = _around(centres, clusters, rng)
+    vectors, clusters = clustered_vectors(item_count, rng, seed + 1)
     items = _items(clusters, rng)
     numbers = {feature.name: rng.gamma(2.0, 1.0, item_count).astype(np.float32) for feature in spec.ITEM_FEATURES}
     return Catalogue(items, pl.DataFrame({"item_id": items["item_id"], **numbers}), vectors, clusters)
@@ -99,14 +93,6 @@ def large_shoppers(shop: Catalogue, count: int, seed: int = 0) -> dict[str, dict
         had = rng.permutation(near)[: int(rng.integers(20, 121))]
         rows[f"user-{number}"] = _shopper(ids.gather(had).to_list(), leaves.gather(had).to_list(), rng)
     return rows
-
-
-def _around(centres: Floats, clusters: Rows, rng: np.random.Generator) -> Floats:
-    centres = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-    own = rng.standard_normal((clusters.size, VECTOR_WIDTH), dtype=np.float32)
-    vectors = centres[clusters] + np.float32(_SPREAD / np.sqrt(VECTOR_WIDTH)) * own
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors.astype(np.float16).astype(np.float32)
 
 
 def _items(clusters: Rows, rng: np.random.Generator) -> pl.DataFrame:

