@@ -60,7 +60,11 @@ class Steps:
         self._items = replace(release.model.items, matrix=self._matrix)
 
     def __call__(self, user_id: str, count: int) -> tuple[Rows, Floats]:
-        """The `count` best rows, int32, and their scores, best first."""
+        """The `count` best rows, int32, and their scores, best first.
+
+        Raises:
+            ValueError: the store does not know the shopper.
+        """
         release, model = self._release, self._release.model
         shopper = self._shopper(user_id)
         interest = self._interest(shopper)
@@ -78,6 +82,8 @@ class Steps:
         answer = self._store.get_online_features(
             features=self._user_references, entity_rows=[{"user_id": user_id}]
         ).to_dict()
+        if answer["history_item_ids"] == [None]:
+            raise ValueError(f"shopper {user_id!r} is not in the online store")
         return resolve({feature.name: answer[feature.name][0] for feature in spec.USER_FEATURES}, self._items)
 
     def _interest(self, shopper: Shopper) -> Interest:

@@ -159,12 +159,13 @@ def _over_merlin(model: str, result: Compared, overlap: float, size: Size) -> Ro
         unit="ms, p50",
         rival=f"Merlin's multi-stage shape, rebuilt in one Triton model (nvidia-pytriton {version_of_triton()}); "
         f"item rows {through}",
-        method="NVIDIA Merlin itself does not install here (CUDA). One Python-backend model does in turn: the "
-        "shopper's row by Feast's SDK, user tower (the bundle's interest tower in ONNX Runtime, in process), FAISS, "
-        f"item rows {through}, the features (features.encode for an NVTabular workflow), the bundle's LightGBM ranker, "
-        f"compiled (for DLRM), the best {LISTED} by score (for softmax sampling). Equal: bundle, shoppers, instant, "
-        "candidate sources and their limits, one call at a time; no sensitive items are left out. The two lists of "
-        f"{LISTED} share {overlap:.1%} of their items (mean of {size.compared_lists} shoppers). "
+        method="Merlin's own packages (merlin-systems 23.8: pandas < 1.6, so numpy 1) exclude this Feast (numpy 2), "
+        "hence the rebuilding. One Python-backend model does in turn: the shopper's row by Feast's SDK, user tower "
+        "(the bundle's interest tower in ONNX Runtime, in process), FAISS, item rows "
+        f"{through}, the features (features.encode for an NVTabular workflow), the bundle's LightGBM ranker, compiled "
+        f"(for DLRM), the best {LISTED} by score (for softmax sampling). Equal: bundle, shoppers, instant, candidate "
+        f"sources and their limits, one call at a time; no sensitive items are left out. The two lists of {LISTED} "
+        f"share {overlap:.1%} of their items (mean of {size.compared_lists} shoppers). "
         f"{size.rounds} rounds of {size.calls}.",
     )
 
