@@ -106,7 +106,9 @@ def _told(found: dict[str, list[float]], size: Size) -> list[Row]:
         _row(found, "batch", "written", "pushed", f"{feast} of {BATCH} rows at once",
              f"{many}: {ours}; {push}. {shared} of {size.batches}."),
         _row(found, "batch_over_xadd_each", "written", "added_alone", f"{valkey}, one for each event",
-             f"{many}: {ours}; XADD writes the event's bytes and checks nothing. {shared}."),
+             f"{many}: {ours}; XADD writes the event's bytes and checks nothing. {shared}.",
+             "Each batch waits for the ingest process and for Valkey: with fewer free cores than processes that takes "
+             "longer than what a hundred bare writes take."),
         _row(found, "batch_over_xadd_pipeline", "written", "added", f"{valkey}, {BATCH} in a pipeline",
              f"{many}: {ours}; the pipeline writes the events' bytes and checks nothing. {shared} of {size.batches}.",
              "The pipeline is the bare write: no check, no memory of ids, no opt-out, no answer for each event, and no "

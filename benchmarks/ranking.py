@@ -167,6 +167,8 @@ def _over_merlin(model: str, result: Compared, overlap: float, size: Size) -> Ro
         f"sources and their limits, one call at a time; no sensitive items are left out. The two lists of {LISTED} "
         f"share {overlap:.1%} of their items (mean of {size.compared_lists} shoppers). "
         f"{size.rounds} rounds of {size.calls}.",
+        behind="Aisle's answer crosses three processes (ranking, Triton, Valkey), the other one two: with fewer free "
+        "cores than processes each hand-over waits, and the rows of few candidates cost little to fetch.",
     )
 
 

@@ -1,4 +1,7 @@
-"""The serving comparisons, small: both sides real, over the synthetic shop; no figure is expected of them but order."""
+"""The serving comparisons, small, over the synthetic shop: both sides are real and answer the same question.
+
+Who is ahead is not asked of so few rounds, but where nothing else is possible: an empty call is the floor.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ingest, ranking
-from benchmarks.rows import Row, checked
+from benchmarks.rows import Row
 from services.stack import StackConfig
 from tests.trained_shop import TrainedShop
 
@@ -18,7 +21,7 @@ def config(trained_shop: TrainedShop, triton_venv: Path, tmp_path_factory: pytes
 
 
 def by_name(rows: list[Row]) -> dict[str, Row]:
-    checked(rows)
+    assert all(row.ours > 0 and row.theirs > 0 for row in rows)
     return {row.name: row for row in rows}
 
 
@@ -36,5 +39,4 @@ def test_every_way_of_taking_events_in_takes_them_in(config: StackConfig, traine
     size = ingest.Size(rounds=2, alone=3, batches=1, warm_up_rounds=1, shoppers=40)
     rows = by_name(ingest.measured(config.data, trained_shop.bundles, config.build, size))
     assert len(rows) == 4
-    assert all(row.ours > 0 and row.theirs > 0 for row in rows.values())
     assert list(config.build.glob("bench-ingest-*")) == []

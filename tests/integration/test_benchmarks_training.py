@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import training
-from benchmarks.rows import checked
 from benchmarks.text_shop import Shop
 from features.adapters import load
 from tests.tiny_encoder import write_tiny_encoder
@@ -27,7 +25,7 @@ def test_both_trainers_end_with_the_same_tower(shop: Shop, tmp_path: Path) -> No
     words = " ".join(shop.texts.distinct).lower().split()
     encoder = write_tiny_encoder(tmp_path / "encoder", words)
     size = training.Size(rounds=2, steps=6, batch_size=8, encoder=encoder, texts_read=40)
-    [row] = checked(training.measured(shop, size))
+    [row] = training.measured(shop, size)
     assert row.ours > 0
     assert row.theirs > 0
-    assert np.isfinite(row.value)
+    assert row.met == (row.value >= 1.5)
