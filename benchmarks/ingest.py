@@ -35,7 +35,7 @@ _READY_SECONDS = 60.0
 class Size:
     """How much is measured."""
 
-    rounds: int = 15
+    rounds: int = 12
     alone: int = 100
     """Events in a round where each is a call of its own."""
     batches: int = 10
