@@ -34,7 +34,8 @@ def _rows_of(module: str) -> Callable[[], list[Row]]:
     return lambda: importlib.import_module(f"benchmarks.{module}").rows()
 
 
-GROUPS: Mapping[str, Callable[[], list[Row]]] = {name: _rows_of(name) for name in ("retrieval", "features", "triton")}
+_NAMES = ("ranking", "retrieval", "features", "triton", "ingest", "training")
+GROUPS: Mapping[str, Callable[[], list[Row]]] = {name: _rows_of(name) for name in _NAMES}
 """Group → what measures it; the names of its rows begin with the group's."""
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.text_shop import Shop, recalls
 from tests.acceptance.quality_text import missing, shops
 from tests.acceptance.rows import Row, at_least
 from tests.acceptance.text_fits import CONFIGS, STORE, Workbench
-from tests.acceptance.text_measure import Shop, recalls
 from training.compress import INT8, TextBatch, compress, encode_batches, text_batches
 from training.config import TextTowerConfig
 from training.export import open_session

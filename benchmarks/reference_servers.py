@@ -1,4 +1,4 @@
-"""`python -m tests.acceptance.reference_servers empty|full PORT`: what the ranking service is measured against.
+"""`python -m benchmarks.reference_servers empty|full PORT`: what the ranking service is measured against.
 
 `empty` answers Recommend with the same twenty items: a call of gRPC and nothing else. `full` has Aisle's own admission
 with all its places taken for ever: every call is refused, which is what a refusal costs.
@@ -60,7 +60,7 @@ async def _take_the_place(admission: Admission) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.acceptance.reference_servers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reference_servers", description=__doc__)
     parser.add_argument("kind", choices=("empty", "full"))
     parser.add_argument("port", type=int)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Line 8: our loop and sentence-transformers' trainer on the same pairs, in the same order, from the same weights.
+"""Our fitting loop and sentence-transformers' trainer on the same pairs, in the same order, from the same weights.
 
 Both start from MiniLM with the same projection to 128, freeze the same lower layers, use the same loss
 (MultipleNegativesRankingLoss, scale 1 / temperature), AdamW at one rate, clipping, batch size, threads, fp32 and no
@@ -8,6 +8,7 @@ texts; what makes the difference is that pass being the only one, each distinct 
 
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,8 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.modules import Pooling
 
+from benchmarks.text_shop import Shop
 from features.encode import Floats
-from tests.acceptance.text_measure import Shop, recalls
 from training.activations import (
     FrozenActivations,
     encoded_texts,
@@ -45,12 +46,28 @@ class Timed:
 
     seconds: float
     frozen_seconds: float
-    recall: float
-    """Line 3's measure after it, unmasked."""
+    vectors: Floats
+    """float32 [texts, D], of length one, of the texts that were to be read after it."""
 
 
-def compared(shop: Shop, steps: int, batch_size: int, encoder: str) -> tuple[Timed, Timed]:
-    """Ours and theirs over `steps` batches of pairs of texts."""
+@dataclass(frozen=True, slots=True)
+class Trainers:
+    """Both, ready to start from the same weights, as often as they are asked to."""
+
+    ours: Callable[[], Timed]
+    theirs: Callable[[], Timed]
+
+
+def trainers(shop: Shop, steps: int, batch_size: int, encoder: str, read: Sequence[str]) -> Trainers:
+    """Ours and theirs over `steps` batches of pairs of texts.
+
+    Args:
+        shop: whose texts and shoppers.
+        steps: batches.
+        batch_size: pairs in each.
+        encoder: `minilm`, or the path of another one.
+        read: texts whose vectors are wanted afterwards; no part of the time.
+    """
     rng = np.random.default_rng(0)
     left, right = sample_pairs(shop.sequences, steps * batch_size, rng)
     count = len(left) // batch_size * batch_size
@@ -62,16 +79,24 @@ def compared(shop: Shop, steps: int, batch_size: int, encoder: str) -> tuple[Tim
     sample = [shop.texts.distinct[text] for text in used[:: max(len(used) // 2000, 1)]]
     set_projection(tower, *principal_projection(pooled_catalogue(tower, FrozenActivations(tower, tokens, sample))))
     start = {name: value.clone() for name, value in tower.state_dict().items()}
-    ours = _ours(tower, tokens, shop, pairs, batch_size)
-    tower.load_state_dict(start)
-    theirs = _theirs(tower, config, shop, pairs, batch_size)
-    return ours, theirs
+    texts = shop.texts.distinct
+
+    def run(train: Callable[[], Timed]) -> Timed:
+        tower.load_state_dict(start)
+        return train()
+
+    return Trainers(
+        ours=lambda: run(lambda: _ours(tower, tokens, texts, pairs, batch_size, read)),
+        theirs=lambda: run(lambda: _theirs(tower, config, texts, pairs, batch_size, read)),
+    )
 
 
-def _ours(tower: TextTower, tokens: Tokens, shop: Shop, pairs: np.ndarray, batch_size: int) -> Timed:
+def _ours(
+    tower: TextTower, tokens: Tokens, texts: Sequence[str], pairs: np.ndarray, batch_size: int, read: Sequence[str]
+) -> Timed:
     started = time.monotonic()
     used, places = np.unique(pairs, return_inverse=True)
-    activations = FrozenActivations(tower, tokens, [shop.texts.distinct[text] for text in used])
+    activations = FrozenActivations(tower, tokens, [texts[text] for text in used])
     frozen_seconds = time.monotonic() - started
     batches = places.reshape(-1, batch_size, 2)
     optimizer = torch.optim.AdamW(
@@ -87,17 +112,23 @@ def _ours(tower: TextTower, tokens: Tokens, shop: Shop, pairs: np.ndarray, batch
 
     run_steps(loss, tower, optimizer, schedule, len(batches), "ours", np.random.default_rng(0), Surroundings())
     seconds = time.monotonic() - started
-    return Timed(seconds, frozen_seconds, recalls(shop, _read(tower, tokens, shop)).unmasked)
+    return Timed(seconds, frozen_seconds, text_vectors(tower, FrozenActivations(tower, tokens, list(read))))
 
 
-def _theirs(tower: TextTower, config: TextTowerConfig, shop: Shop, pairs: np.ndarray, batch_size: int) -> Timed:
+def _theirs(
+    tower: TextTower,
+    config: TextTowerConfig,
+    texts: Sequence[str],
+    pairs: np.ndarray,
+    batch_size: int,
+    read: Sequence[str],
+) -> Timed:
     path = str(encoder_path(config.encoder))
     encoder = Transformer(path, max_seq_length=config.max_tokens)
     head = Dense(tower.projection.in_features, VECTOR_SIZE, activation_function=torch.nn.Identity())
     head.linear.load_state_dict(tower.projection.state_dict())
     model = SentenceTransformer(modules=[encoder, Pooling(tower.projection.in_features), head], device="cpu")
     _freeze(encoder, config.trained_layers)
-    texts = shop.texts.distinct
     columns = {"anchor": [texts[a] for a, _ in pairs], "positive": [texts[b] for _, b in pairs]}
     with tempfile.TemporaryDirectory() as folder:
         trainer = SentenceTransformerTrainer(
@@ -109,8 +140,8 @@ def _theirs(tower: TextTower, config: TextTowerConfig, shop: Shop, pairs: np.nda
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
-    vectors: Floats = model.encode(texts, batch_size=256, normalize_embeddings=True, show_progress_bar=False)
-    return Timed(seconds, 0.0, recalls(shop, vectors.astype(np.float32)).unmasked)
+    vectors: Floats = model.encode(list(read), batch_size=256, normalize_embeddings=True, show_progress_bar=False)
+    return Timed(seconds, 0.0, vectors.astype(np.float32))
 
 
 def _arguments(folder: str, batch_size: int) -> SentenceTransformerTrainingArguments:
@@ -142,7 +173,3 @@ def _freeze(encoder: Transformer, trained_layers: int) -> None:
     set_dropout(model, 0.0)
     for module in (model.embeddings, *model.encoder.layer[:-trained_layers]):
         module.requires_grad_(False)
-
-
-def _read(tower: TextTower, tokens: Tokens, shop: Shop) -> Floats:
-    return text_vectors(tower, FrozenActivations(tower, tokens, shop.texts.distinct))
