@@ -6,7 +6,7 @@ Only processes that a stack names are touched, and their children: never one by 
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from loadtest.faults import Fault, FaultError, carry_out, check_faults, parse_fault
-from loadtest.recording import Mark
 
 
 @pytest.mark.parametrize(
