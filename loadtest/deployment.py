@@ -65,8 +65,9 @@ class LocalDeployment:
                 process.send_signal(signal.SIGSTOP)
         elif fault.part == WORKER:
             before = self._workers()
-            _kill([before[0]])
-            _wait_until(lambda: self._replaced(before))
+            victim = max(before, key=_connections)
+            _kill([victim])
+            _wait_until(lambda: self._replaced(victim, len(before)))
         else:
             _kill(self._family(fault))
 
@@ -105,7 +106,7 @@ class LocalDeployment:
     def _family(self, fault: Fault) -> list[psutil.Process]:
         """The part's process, then its children."""
         if fault.part == WORKER:
-            return [self._workers()[0]]
+            return [max(self._workers(), key=_connections)]
         process = psutil.Process(self._pids[fault.part])
         return [process, *process.children(recursive=True)]
 
@@ -118,10 +119,10 @@ class LocalDeployment:
                 found[int(number)] = child
         return [found[number] for number in sorted(found)]
 
-    def _replaced(self, before: list[psutil.Process]) -> bool:
-        """Whether there are as many workers as before, none of them the first of those, and all listen."""
+    def _replaced(self, victim: psutil.Process, count: int) -> bool:
+        """Whether there are so many workers again, none of them the victim, and all listen."""
         now = self._workers()
-        return len(now) == len(before) and before[0] not in now and all(map(_listens, now))
+        return len(now) == count and victim not in now and all(map(_listens, now))
 
 
 def listed_parts(build: Path) -> list[Part]:
@@ -141,6 +142,11 @@ def _is_gone(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _connections(process: psutil.Process) -> int:
+    """How many clients it serves: the one with the most is the one to miss."""
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections("tcp"))
 
 
 def _listens(process: psutil.Process) -> bool:
