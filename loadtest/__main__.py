@@ -82,12 +82,13 @@ def _visit(load: Load, options: argparse.Namespace, faults: Sequence[Fault], tar
 
 
 def _verdict(options: argparse.Namespace) -> int:
-    verdict = settle(options.out, options.levels)
+    accepted = options.build / "loadtest" / "accepted"
+    verdict = settle(options.out, options.levels, accepted)
     lines = [f"{verdict.outcome.upper()}: {verdict.reason}", *verdict.warnings]
     lines += [f"cause: {cause.text}\n       look at: {cause.where}" for cause in verdict.causes]
     lines += [f"report: {options.out / 'report.html'}"]
     if options.accept:
-        lines += [accept(options.out, verdict, None)]
+        lines += [accept(options.out, verdict, None, accepted)]
     print("\n".join(lines))
     return verdict.exit_code
 

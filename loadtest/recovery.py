@@ -29,7 +29,7 @@ def with_recovery(marks: Sequence[Mark], calls: pl.DataFrame) -> list[Mark]:
     """
     ordered = sorted(marks, key=lambda mark: mark.at_s)
     asked = calls.filter(pl.col("method") != FRESHNESS).sort("done_s")
-    ends = [*(mark.at_s for mark in ordered[1:]), float("inf")]
+    ends = [*(mark.at_s for mark in ordered), float("inf")][1:]
     return [
         replace(mark, recovered_s=_recovered(mark, asked.filter(pl.col("done_s") < max(end, mark.until_s)), asked))
         for mark, end in zip(ordered, ends, strict=True)

@@ -16,7 +16,7 @@ def capacity() -> list[Row]:
     rows = []
     for name, (servers, seconds) in SERVERS.items():
         with known_server(servers, seconds, FOLDER / f"{name}.log") as address:
-            ran = load_test(f"capacity-{name}", "--target", address, "--profile", "capacity")
+            ran = load_test(f"capacity-{name}", "--target", address, "--data", "none", "--profile", "capacity")
         knee = json.loads((ran.folder / "capacity.json").read_text())
         known = servers / seconds
         rows += [

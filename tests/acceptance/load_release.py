@@ -66,7 +66,7 @@ def faults() -> list[Row]:
     bundles = _two_bundles(FOLDER / "bundles")
     words = [word for fault in FAULTS for word in ("--fault", fault)]
     stack = ["--start-stack", "--data", DATA, "--bundles", bundles, "--port", 0, "--ranking-processes", 2]
-    ran = load_test("faults", *stack, "--profile", "release", *words)
+    ran = load_test("faults", *stack, "--profile", "release", *words, build=Path("build"))
     calls, _, marks = read_run(ran.folder)
     asked = calls.filter(pl.col("method") != FRESHNESS)
     failed = asked.filter(pl.col("code") != "OK")

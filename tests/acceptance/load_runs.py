@@ -45,8 +45,8 @@ class Finished:
 
 
 def load_test(name: str, *words: object, build: Path = FOLDER) -> Finished:
-    """`python -m loadtest` in a folder of that name, which is emptied first."""
-    folder = build / "runs" / name
+    """`python -m loadtest` in a folder of that name, which is emptied first; accepted runs lie in `build`."""
+    folder = FOLDER / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "loadtest", "--build", str(build), "--out", str(folder), *map(str, words)]
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

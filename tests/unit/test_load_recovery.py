@@ -68,5 +68,9 @@ def test_a_swap_is_over_when_the_former_bundle_has_answered_for_the_last_time() 
     assert recovered(calls_of(swapped_s=24.0), swap) == [pytest.approx(3.9, abs=0.01)]
 
 
+def test_a_run_in_which_nothing_was_done_has_no_marks() -> None:
+    assert with_recovery([], calls_of()) == []
+
+
 def test_where_nobody_asked_nothing_is_known() -> None:
     assert recovered(pl.DataFrame(schema=CALLS), KILL) == [None]
