@@ -61,9 +61,9 @@ class RunFacts:
     seed: int
     workers: int
     generator_cpu_share: float
-    """Of one core, 0 to 1, by the busiest worker."""
+    """Of one core, 0 to 1, by the busiest worker in its busiest five seconds."""
     late_p99_ms: float
-    """By how much arrivals were let in later than they were due."""
+    """By how much calls were sent later than they were due, which is the generator's own doing; warm-up left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
