@@ -73,12 +73,16 @@ class _UsageError(ValueError):
 
 def _visit(load: Load, options: argparse.Namespace, faults: Sequence[Fault], target: Target) -> None:
     """The run, to its end."""
-    profile, base = PROFILES[options.profile], options.visits_per_second
-    check_faults(faults, profile.seconds, target.deployment)
+    if options.rate_seconds:
+        name, (base, seconds) = "constant", options.rate_seconds
+        rate: tuple[object, ...] = ("--rate-seconds", base, seconds)
+    else:
+        name, base, seconds = options.profile, options.visits_per_second, PROFILES[options.profile].seconds
+        rate = ("--profile", name, "--visits-per-second", base)
+    check_faults(faults, seconds, target.deployment)
     events = f"events to {target.ingest}" if target.ingest else "no events are written"
-    print(f"{profile.name}: {profile.seconds:g} s, {base:g} visits/s to {target.ranking}, {events}", flush=True)
-    rate = ("--profile", profile.name, "--visits-per-second", base)
-    complete_run(load, options.out, *rate, seconds=profile.seconds, faults=faults, deployment=target.deployment)
+    print(f"{name}: {seconds:g} s, {base:g} visits/s to {target.ranking}, {events}", flush=True)
+    complete_run(load, options.out, *rate, seconds=seconds, faults=faults, deployment=target.deployment)
 
 
 def _verdict(options: argparse.Namespace) -> int:
@@ -135,7 +139,7 @@ def _load(options: argparse.Namespace, target: Target) -> Load:
         ranking=target.ranking,
         ingest=target.ingest,
         environment=options.environment,
-        bundle=serving_path(options.bundles),
+        bundle=serving_path(options.bundles) if options.bundles.exists() else None,
         data=options.data,
         journeys=options.journeys or ("home" if options.profile == CAPACITY else "all"),
         seed=options.seed,

@@ -6,7 +6,7 @@ Only processes that a stack names are touched, and their children: never one by 
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class LocalDeployment:
     """The processes of a stack."""
 
     def __init__(
-        self, parts: list[Part], bundles: Path, swap_to: str | None = None, stack: Stack | None = None
+        self, parts: Sequence[Part], bundles: Path, swap_to: str | None = None, stack: Stack | None = None
     ) -> None:
         """Take in what runs.
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from loadtest import rules
@@ -37,7 +37,8 @@ def _measuring(load: Load, out: Path, seconds: float, levels: Levels) -> Callabl
         nonlocal count
         count += 1
         folder = out / f"step-{count:02d}"
-        complete_run(load, folder, "--rate-seconds", rate, seconds, seconds=seconds)
+        other = replace(load, seed=load.seed + count)  # or a rate that is measured again would see the same arrivals
+        complete_run(other, folder, "--rate-seconds", rate, seconds, seconds=seconds)
         calls, facts, _ = read_run(folder)
         limits = rules.generator(calls, facts, levels)
         is_limit = any(finding.result == "failed" for finding in limits)

@@ -24,6 +24,7 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     where.add_argument("--start-stack", action="store_true", help="start everything on this machine, and stop it again")
     add("--ingest", metavar="HOST:PORT", help="where events are written; none: nowhere")
     add("--profile", choices=[*PROFILES, CAPACITY], default="smoke", help="how the rate goes (default %(default)s)")
+    add("--rate-seconds", nargs=2, type=_positive, metavar=("N", "S"), help="no profile: N visits/s for S seconds")
     rate_help = "the profile's base rate (default %(default)s)"
     add("--visits-per-second", type=_positive, default=VISITS_PER_SECOND, metavar="N", help=rate_help)
     add("--environment", default="local", metavar="NAME", help="whose service levels to keep (default %(default)s)")

@@ -1,6 +1,7 @@
-"""`python -m tests.planted_ranking slow|errors`: the ranking service with a fault that a gate must find.
+"""`python -m tests.planted_ranking slow|errors AMOUNT`: the ranking service with a fault that a gate must find.
 
-slow: the ranker takes 20 ms longer, in which the process does nothing else. errors: one call in a hundred is INTERNAL.
+slow: the ranker takes so many seconds longer, in which the process does nothing else. errors: that share of the calls
+is INTERNAL.
 All else is the service itself; what it is and what it is asked come from its own environment.
 """
 
@@ -21,17 +22,15 @@ import grpc.aio  # noqa: E402
 from services.common import security, server  # noqa: E402
 from services.ranking.ordering.ranker import Ranker  # noqa: E402
 
-SLOW_SECONDS = 0.02
-ERROR_SHARE = 0.01
 _SERVICE = "/aisle.v1.RecommendationService/"
 
 
-def slow_down() -> None:
-    """Every score of the ranker comes later."""
+def slow_down(seconds: float) -> None:
+    """Every scoring of the ranker comes later."""
     score = Ranker.score
 
     def late(self: Ranker, matrix: Any) -> Any:
-        time.sleep(SLOW_SECONDS)  # holds the event loop, as computing does
+        time.sleep(seconds)  # holds the event loop, as computing does
         return score(self, matrix)
 
     Ranker.score = late  # type: ignore[method-assign]
@@ -40,12 +39,13 @@ def slow_down() -> None:
 class _Failing(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Fails some of the service's calls, health and reflection not."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._share = share
         self._random = random.Random(0)  # noqa: S311 - no secret
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
-        if not handler_call_details.method.startswith(_SERVICE) or self._random.random() >= ERROR_SHARE:
+        if not handler_call_details.method.startswith(_SERVICE) or self._random.random() >= self._share:
             return handler
 
         async def fail(_request: Any, context: Any) -> None:
@@ -56,14 +56,15 @@ class _Failing(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic 
         )
 
 
-def plant_errors() -> None:
+def plant_errors(share: float) -> None:
     """The service's servers fail some calls."""
     good = security.guards
-    server.guards = lambda settings: [*good(settings), _Failing()]  # type: ignore[attr-defined] # where it is called
+    server.guards = lambda settings: [*good(settings), _Failing(share)]  # type: ignore[attr-defined] # where it is called
 
 
 PLANTS = {"slow": slow_down, "errors": plant_errors}
 
 if __name__ == "__main__":
-    PLANTS[sys.argv.pop()]()
+    amount = float(sys.argv.pop())
+    PLANTS[sys.argv.pop()](amount)
     runpy.run_module("services.ranking", run_name="__main__")

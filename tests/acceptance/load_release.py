@@ -15,6 +15,8 @@ from tests.acceptance.load_runs import DATA, FOLDER, Finished, fresh_stack, load
 from tests.acceptance.rows import Row, at_most, holds, told
 from tests.second_bundle import quieten, rewritten
 
+SLOW_SECONDS = 0.02
+ERROR_SHARE = 0.01
 SMOKES = 10
 RECOVERY_SECONDS = 5.0
 FAULTS = (
@@ -35,9 +37,9 @@ def gate() -> list[Row]:
         stack.stop("updater")
         stale = load_test("stale", *target(stack))
         stack.restart("updater")
-        plant(stack, "slow")
+        plant(stack, "slow", SLOW_SECONDS)
         slow = load_test("slow", *target(stack))
-        plant(stack, "errors")
+        plant(stack, "errors", ERROR_SHARE)
         errors = load_test("errors", *target(stack))
     return [
         holds("the_good_build_passes_the_release_profile", value=good.status == 0),

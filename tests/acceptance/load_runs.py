@@ -68,17 +68,11 @@ def target(stack: Stack) -> list[str]:
     return ["--target", stack.addresses["ranking"], "--ingest", stack.addresses["ingest"]]
 
 
-def plant(stack: Stack, kind: str | None) -> None:
-    """Run the ranking service anew at its address: with a planted fault, or as it is.
-
-    Args:
-        stack: whose ranking process is replaced.
-        kind: of `tests.planted_ranking`; None: none.
-    """
+def plant(stack: Stack, kind: str, amount: float) -> None:
+    """Run the ranking service anew at its address with a fault of `tests.planted_ranking`."""
     process, address = stack.processes["ranking"], stack.addresses["ranking"]
     environment = {**os.environ, **psutil.Process(process.pid).environ()}
-    module = ["services.ranking"] if kind is None else ["tests.planted_ranking", kind]
-    command = [sys.executable, "-m", *module]
+    command = [sys.executable, "-m", "tests.planted_ranking", kind, str(amount)]
     stack.stop("ranking")
     start = partial(ManagedProcess, "ranking", command, log_path=process.log_path, environment=environment)
     stack.start("ranking", start, address)
