@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -132,9 +133,10 @@ def listed_parts(build: Path) -> list[Part]:
 
 
 def _kill(family: list[psutil.Process]) -> None:
-    """End the first and wait until it and its children, which die with it, are gone."""
+    """End the first; its children end with it, and are waited for as long as a part that drains is given."""
     family[0].send_signal(signal.SIGKILL)
-    _wait_until(lambda: all(map(_is_gone, family)), _GONE_SECONDS)
+    with suppress(TimeoutError):
+        _wait_until(lambda: all(map(_is_gone, family)), _GONE_SECONDS)
 
 
 def _is_gone(process: psutil.Process) -> bool:
