@@ -72,6 +72,7 @@ def _running(options: Conducting) -> Iterator[Any]:
         else:
             runner = _start_workers(environment, options, stack)
         if options.web_ui is not None:
+            del sys.argv[1:]  # Locust's pages take the command line for Locust's own
             stack.callback(environment.create_web_ui("127.0.0.1", options.web_ui).stop)
         stack.callback(runner.quit)
         yield runner

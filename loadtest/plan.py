@@ -28,7 +28,8 @@ class Plan:
     environment: str
     seed: int
     workers: int
-    bundle: str
+    bundle: str | None
+    """Folder or pointer; None: nobody visits but strangers, who see what they are shown."""
     data: str | None
     journeys: str
     timeout_seconds: float
@@ -71,6 +72,10 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
             parser.error(f"--{name} is required")
     if options.rate_seconds is None and options.visits_per_second is None:
         parser.error("--visits-per-second is required with a profile")
+    if options.workers + options.remote_workers == 0:
+        parser.error("--workers: no workers at all")
+    if options.bundle == "none" and options.journeys != "home":
+        parser.error(f"--journeys {options.journeys} needs a --bundle")
     rate, seconds = options.rate_seconds or (options.visits_per_second, None)
     plan = Plan(
         ranking=options.ranking,
@@ -81,7 +86,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
         environment=options.environment,
         seed=options.seed,
         workers=options.workers + options.remote_workers,
-        bundle=options.bundle,
+        bundle=_unless_none(options.bundle),
         data=_unless_none(options.data),
         journeys=options.journeys,
         timeout_seconds=options.timeout,
@@ -107,7 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--visits-per-second", type=_positive, metavar="RATE", help="the profile's base rate")
     add("--environment", default="local", help="name of the service levels")
     add("--journeys", choices=JOURNEYS, default="all", help="home: one list per visit")
-    add("--bundle", default="bundles/serving", metavar="DIR", help="whose items are visited")
+    add(
+        "--bundle",
+        default="bundles/serving",
+        metavar="DIR",
+        help="whose items are visited; none: only with --journeys home",
+    )
     add("--data", default="complete-journey", help="whose shoppers visit; none: shoppers that nobody knows")
     add("--timeout", type=_positive, default=0.5, metavar="SECONDS", help="of a call, retries included")
     add("--seed", type=int, default=0)

@@ -1,29 +1,43 @@
-"""What a visit of a plan is: one shopper's calls. Knows neither Locust nor gevent."""
+"""What visits and probes of a plan are: shop, population and journeys put together. Knows neither Locust nor gevent."""
 
+import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import grpc
 import numpy as np
+import polars as pl
+from aisle.v1 import event_service_pb2_grpc as event_stubs
 from aisle.v1 import recommendation_service_pb2 as messages
 
+from loadtest import visit as pages
+from loadtest.freshness import probe
+from loadtest.journeys import JOURNEYS, Journey, Steps, drawn
 from loadtest.plan import Plan
+from loadtest.population import STRANGERS, Population
+from loadtest.shop import Record, Shop
 from services.client import RecommendationClient
-
-Record: TypeAlias = Callable[[str, str, float, float, float, str, Any], None]
-"""(method, journey, due, sent, done, code, reply or None) of a call that has ended."""
 
 Visit: TypeAlias = Callable[[np.random.Generator, float, Callable[[], float]], None]
 """One visit, drawn from a generator and due at a time; `pause()` thinks and says when the next page is due."""
 
-_SHOPPERS = 2500
+_CONNECT_SECONDS = 5.0
+
+
+class Shopping(NamedTuple):
+    """What comes through the doors."""
+
+    visit: Visit
+    probe: Visit | None
+    """Of freshness; None where no events are written."""
 
 
 class UnreachableError(Exception):
     """The ranking service does not answer."""
 
 
-def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Visit:
+def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shopping:
     """Connect, and say what a visit does.
 
     Args:
@@ -33,30 +47,42 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Visit:
 
     Raises:
         UnreachableError: nobody answers there; names the address.
+        BundleError, AdapterError, SchemaError, ValueError: there is no population.
     """
     client = RecommendationClient(plan.ranking, timeout_seconds=plan.timeout_seconds)
     _knock(client, plan.ranking)
+    events = event_stubs.EventServiceStub(grpc.insecure_channel(plan.ingest)) if plan.ingest else None
+    shop = Shop(lists=client, events=events, record=record, clock=clock, timeout_seconds=plan.timeout_seconds)
+    population = _population(plan)
+    journeys = JOURNEYS if plan.journeys == "all" else {"home": Journey("home", 1, _home)}
 
-    def home(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:  # noqa: ARG001
-        request = messages.RecommendRequest(
-            placement=messages.PLACEMENT_RECOMMENDED_FOR_YOU, user_id=str(rng.integers(1, _SHOPPERS)), page_size=20
-        )
-        sent, code, reply = clock(), "OK", None
-        try:
-            reply = client.recommend(request)
-        except grpc.RpcError as error:
-            code = error.code().name
-        record("Recommend/HOME", "home", due, sent, clock(), code, reply)
+    def visit(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:
+        drawn(journeys, rng).run(shop, population, rng, due, pause)
 
-    return home
+    def probed(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:  # noqa: ARG001 - a Visit's
+        probe(shop, population, rng, time.sleep)
+
+    return Shopping(visit, probed if plan.ingest else None)
+
+
+def _home(visit: pages.Visit, population: Population, rng: np.random.Generator) -> Steps:  # noqa: ARG001 - a journey's
+    """The home page, and away: with a shop that writes no events, one call."""
+    visit.home()
+    yield from ()
+
+
+def _population(plan: Plan) -> Population:
+    if plan.bundle is not None:
+        return Population.of(Path(plan.bundle), plan.data)
+    nothing = pl.DataFrame({"item_id": ["0"], "title": [""], "price": [None]}, schema_overrides={"price": pl.Float64})
+    return Population.from_tables([str(number) for number in range(STRANGERS)], nothing)
 
 
 def _knock(client: RecommendationClient, address: str) -> None:
     """Have the connection made before the first visit, which would wait for it."""
     request = messages.RecommendRequest(placement=messages.PLACEMENT_RECOMMENDED_FOR_YOU, validate_only=True)
     try:
-        client.recommend(request, timeout_seconds=5.0)
+        client.recommend(request, timeout_seconds=_CONNECT_SECONDS)
     except grpc.RpcError as error:
-        code = error.code()
-        if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            raise UnreachableError(f"{address}: {code.name}: {error.details()}") from error
+        if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+            raise UnreachableError(f"{address}: {error.code().name}: {error.details()}") from error

