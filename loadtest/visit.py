@@ -6,7 +6,7 @@ Choices:
   that to the server; their ids rise, by which it orders those of one instant.
 - A shopper whose list fails leaves (`Left`). One whose list is degraded does not notice. Nobody notices an event that
   was not taken in: the visit goes on, and what the API says to send again goes with the next page's events, once more
-  under the same ids. Each failed attempt is a failed call. What is left at the visit's end is lost, as in a browser that
+  under the same ids. Each failed attempt is a failed call. What is left at the visit's end is lost, as where a browser
   is closed.
 - Events are due when the page's list is there: no shopper waits for them.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 from aisle.v1.event_service_pb2_grpc import EventServiceStub
 
+from features import bundle as files
 from features import event_log
 from loadtest.freshness import probe
 from loadtest.journeys import JOURNEYS
@@ -28,9 +29,11 @@ from loadtest.recording import FRESHNESS
 from loadtest.shop import OK, Shop
 from loadtest.visit import METHODS, RANK, WRITE_EVENTS
 from services.client import RecommendationClient
-from services.stack import Stack, running_stack
+from services.stack import Stack, StackConfig, running_stack
 from tests.fake_aisle import Row
-from tests.trained_shop import TrainedShop
+from tests.shop import day, event
+from tests.shop import events as events_table
+from tests.tiny_shop import AS_OF, write_shop_bundle
 from tests.waiting import wait_until
 
 VISITS = 6
@@ -45,7 +48,7 @@ ACTS = {
     "search": ["SEARCH", "IMPRESSION", *LISTS, "ADD_TO_CART", "IMPRESSION"],
     "anonymous": ["VIEW", "IMPRESSION", "IMPRESSION", *LISTS, "IMPRESSION"],
 }
-"""Journey to what its shoppers do; a browsing one may be led to the first item from elsewhere and so not click on it."""
+"""Journey to what its shoppers do; a browsing one may be led to the first item from elsewhere, without a click."""
 
 
 class Sent:
@@ -81,24 +84,38 @@ class Done:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stack of this module."""
-    return tmp_path_factory.mktemp("load")
+    """The folder of this module's stack: the tiny shop's bundle, what ten shoppers did before it, all that is kept."""
+    folder = tmp_path_factory.mktemp("load")
+    items = pl.read_parquet(write_shop_bundle(folder / "bundles", seed=1).path(files.ITEMS))
+    (folder / "shop").mkdir()
+    items.write_parquet(folder / "shop" / "items.parquet")
+    acts = (event(f"shopper-{n % 10}", f"item-{n * 7 % items.height}", n / 100) for n in range(100))
+    happened = events_table(*acts)
+    long_ago = AS_OF - day(10)
+    happened.with_columns(pl.col("event_time") + long_ago).write_parquet(folder / "shop" / "events.parquet")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def own_stack(trained_shop: TrainedShop, triton_venv: Path, live: Path) -> Iterator[Stack]:
+def own_stack(triton_venv: Path, live: Path) -> Iterator[Stack]:
     """Of this module alone, since it is written to; its log does not wait for half a minute."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AISLE_LOG_SECONDS", "1")
-        config = replace(trained_shop.stack_config(triton_venv), build=live, clock="bundle")
+        config = StackConfig(
+            data=f"parquet:{live / 'shop'}",
+            bundles=live / "bundles",
+            build=live,
+            triton_venv=triton_venv,
+            ranking_port=0,
+        )
         with running_stack(config) as stack:
             yield stack
 
 
 @pytest.fixture(scope="module")
-def population(trained_shop: TrainedShop, triton_venv: Path, live: Path) -> Population:
-    """The synthetic shop's."""
-    return Population.of(trained_shop.bundles / "serving", trained_shop.stack_config(triton_venv).data, live / "data")
+def population(live: Path) -> Population:
+    """The shop's."""
+    return Population.of(live / "bundles" / "serving", f"parquet:{live / 'shop'}", live / "data")
 
 
 @contextmanager
