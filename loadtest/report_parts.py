@@ -141,7 +141,7 @@ def charts_of(
     return [
         {"title": title, "text": text, "svg": chart(lines, windows, title, text, unit=unit, logarithmic=unit == "ms")}
         for title, unit, lines, text in drawn
-        if lines
+        if any(value is not None for line in lines.values() for _, value in line.points)
     ]
 
 

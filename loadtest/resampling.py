@@ -1,7 +1,7 @@
 """How sure a figure of a run is: block bootstrap over time (Künsch 1989, blocks that do not overlap). Pure.
 
 Calls of one moment share what happened to the machine at that moment, so that a run of 3,000 calls is not 3,000
-independent observations. Blocks of seconds are drawn with replacement instead of calls: one bad stretch, which a
+independent observations. Blocks of seconds are drawn with replacement instead of calls: one bad moment, which a
 resample may well lack, proves nothing; what is slow throughout is slow in every resample.
 
 R resamples, B blocks, N observations, Q quantiles.
@@ -18,9 +18,11 @@ Flags = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 
 RESAMPLES = 1_000
-BLOCK_SECONDS = 5.0
-MIN_BLOCKS = 10
-"""A short run has shorter blocks, so that there are so many."""
+BLOCK_SECONDS = 2.0
+"""A stretch of three blocks is missing from one resample in twenty, so that it lies within a 95 % interval whether it
+counts or not; a stretch of four is proof."""
+MIN_BLOCKS, MAX_BLOCKS = 10, 300
+"""A short run has shorter blocks and a long one longer blocks, so that there are so many."""
 BIN = 0.01
 """Quantiles of resamples are told to 1 %: times are counted in bins of that width on a logarithmic scale, so that
 memory and time do not grow with the calls."""
@@ -41,7 +43,8 @@ class Blocks:
     @classmethod
     def draw(cls, due_s: Doubles, seed: int) -> "Blocks":
         """Cut at the times at which calls were due [N], at least one."""
-        seconds = min(BLOCK_SECONDS, float(np.ptp(due_s)) / MIN_BLOCKS) or BLOCK_SECONDS
+        span = float(np.ptp(due_s))
+        seconds = min(max(BLOCK_SECONDS, span / MAX_BLOCKS), span / MIN_BLOCKS) or BLOCK_SECONDS
         numbers = np.unique(np.floor(due_s / seconds).astype(np.int64))
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(numbers.size, np.full(numbers.size, 1 / numbers.size), size=RESAMPLES)

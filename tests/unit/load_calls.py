@@ -134,7 +134,7 @@ def call(due: float, ms: float = 5.0, *, method: str = "Recommend/HOME", code: s
         "journey": "browse",
         "code": code,
         "degradations": list(degradations),
-        "stages": [{"stage": name, "ms": spent} for name, spent in (stages or {}).items()],
+        "stages": [{"stage": name, "ms": float(spent)} for name, spent in (stages or {}).items()],
         "bundle": bundle,
         "worker": "worker-0",
     }

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.figures import ALL, OUTSIDE, bundles_of, figures_of, grouped, stage_times, steady
@@ -53,6 +53,7 @@ def recounted(rows: Sequence[Row], method: str) -> Row:
     }
 
 
+@settings(deadline=None, max_examples=60)
 @given(ROWS, ROWS)
 def test_figures_of_two_workers_together_are_those_of_a_recount(mine: list[Row], theirs: list[Row]) -> None:
     both = pl.concat([frame(theirs), frame(mine)])
@@ -61,6 +62,7 @@ def test_figures_of_two_workers_together_are_those_of_a_recount(mine: list[Row],
         assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 
+@settings(deadline=None, max_examples=60)
 @given(ROWS)
 def test_figures_over_time_add_up_to_those_of_the_run(rows: list[Row]) -> None:
     calls = frame(rows)
@@ -91,8 +93,8 @@ def test_a_call_is_part_of_a_fault_if_any_of_it_lies_within() -> None:
 
 
 def test_degradations_are_shares_of_the_replies_of_their_second() -> None:
-    stale = {"degradations": ["STALE_FEATURES"]}
-    rows = [call(0.1), call(1.1, **stale), call(1.2), call(1.3, bundle=None), call(2.1, **stale)]
+    stale = ["STALE_FEATURES"]
+    rows = [call(0.1), call(1.1, degradations=stale), call(1.2), call(1.3, bundle=None), call(2.1, degradations=stale)]
     assert degraded_over_time(frame(rows), 1) == {"STALE_FEATURES": [(0, 0), (1, 0.5), (2, 1)]}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtest.resampling import BIN, MIN_BLOCKS, RESAMPLES, Blocks, Doubles, interval_of
+from loadtest.resampling import BIN, MAX_BLOCKS, MIN_BLOCKS, RESAMPLES, Blocks, Doubles, interval_of
 
 
 def steady_run(seconds: int = 60, per_second: int = 40, seed: int = 0) -> tuple[Doubles, Doubles]:
@@ -36,12 +36,13 @@ def test_resampled_shares_are_those_of_the_calls_written_out() -> None:
     assert blocks.shares(due, flags)[:20] == pytest.approx(written)
 
 
-def test_one_bad_stretch_proves_nothing_about_the_tail() -> None:
+def test_one_bad_moment_proves_nothing_about_the_tail_and_a_longer_one_does() -> None:
     due, ms = steady_run()
     calm = lower_end(due, ms, 0.99)
     stalled = np.where((due > 30) & (due < 33), 1_000.0, ms)
     assert np.quantile(stalled, 0.99) > 900
     assert lower_end(due, stalled, 0.99) == pytest.approx(calm, rel=0.2)
+    assert lower_end(due, np.where((due > 30) & (due < 40), 1_000.0, ms), 0.99) > 900
 
 
 def test_what_is_slow_throughout_is_slow_in_every_resample() -> None:
@@ -60,9 +61,10 @@ def test_intervals_of_independent_calls_hold_the_truth_about_as_often_as_they_sa
     assert 80 <= held <= 100
 
 
-def test_a_short_run_has_shorter_blocks_and_a_single_moment_one() -> None:
+def test_a_short_run_has_shorter_blocks_a_long_one_longer_and_a_single_moment_one() -> None:
     due, _ = steady_run(seconds=8)
     assert MIN_BLOCKS <= Blocks.draw(due, 0).numbers.size <= MIN_BLOCKS + 1
+    assert Blocks.draw(np.arange(0, 7_200, 0.5), 0).numbers.size <= MAX_BLOCKS + 1
     at_once = np.full(5, 3.0)
     assert interval_of(Blocks.draw(at_once, 0).quantiles(at_once, at_once, [0.5])[:, 0], 0.95)[0] == pytest.approx(
         3.0, rel=BIN
