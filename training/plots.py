@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-_COLOURS = {
+COLOURS = {
     "ink": "#010101",
     "muted": "#020202",
     "rule": "#030303",
@@ -24,23 +24,24 @@ _COLOURS = {
     "best": "#050505",
     "other": "#060606",
     "page": "#070707",
+    "bad": "#080808",
 }
 """Stand-ins, replaced by the page's variables (--ink, …) once matplotlib has written them."""
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 10,
-    "text.color": _COLOURS["ink"],
-    "axes.edgecolor": _COLOURS["rule"],
-    "axes.labelcolor": _COLOURS["muted"],
-    "xtick.color": _COLOURS["muted"],
-    "ytick.color": _COLOURS["muted"],
-    "ytick.labelcolor": _COLOURS["ink"],
-    "legend.labelcolor": _COLOURS["ink"],
+    "text.color": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.labelcolor": COLOURS["muted"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "legend.labelcolor": COLOURS["ink"],
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
-    "grid.color": _COLOURS["rule"],
+    "grid.color": COLOURS["rule"],
 }
 _WIDTH_INCHES = 7.6
 
@@ -66,16 +67,16 @@ def bar_chart(bars: Sequence[Bar], title: str, description: str, *, percent: boo
         ends = [max(bar.value, bar.interval[1] if bar.interval else 0.0) for bar in bars]
         room = max(ends, default=1.0) or 1.0
         for place, (bar, end) in enumerate(zip(bars, ends, strict=True)):
-            axes.barh(place, bar.value, height=0.62, color=_COLOURS[bar.role])
+            axes.barh(place, bar.value, height=0.62, color=COLOURS[bar.role])
             if bar.interval:
-                axes.plot(bar.interval, [place, place], color=_COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
-            axes.text(end + 0.015 * room, place, bar.text, va="center", color=_COLOURS["ink"])
+                axes.plot(bar.interval, [place, place], color=COLOURS["ink"], linewidth=1.4, solid_capstyle="butt")
+            axes.text(end + 0.015 * room, place, bar.text, va="center", color=COLOURS["ink"])
         axes.set_xlim(0, 1.16 * room)
         if percent:
             axes.xaxis.set_major_formatter(_as_percent)
         _name_rows(axes, [bar.label for bar in bars])
 
-    return _svg(draw, 0.31 * len(bars) + 0.55, title, description)
+    return svg_of(draw, 0.31 * len(bars) + 0.55, title, description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,18 @@ def span_chart(spans: Sequence[Span], names: tuple[str, str], title: str, descri
 
     def draw(axes: Axes) -> None:
         places = range(len(spans))
-        axes.hlines(places, [span.wanted for span in spans], [span.shown for span in spans], color=_COLOURS["other"])
+        axes.hlines(places, [span.wanted for span in spans], [span.shown for span in spans], color=COLOURS["other"])
         axes.scatter(
-            [span.wanted for span in spans], places, s=34, facecolor=_COLOURS["page"], edgecolor=_COLOURS["ink"],
+            [span.wanted for span in spans], places, s=34, facecolor=COLOURS["page"], edgecolor=COLOURS["ink"],
             zorder=3, label=names[0],
         )  # fmt: skip
-        axes.scatter([span.shown for span in spans], places, s=34, color=_COLOURS["ours"], zorder=4, label=names[1])
+        axes.scatter([span.shown for span in spans], places, s=34, color=COLOURS["ours"], zorder=4, label=names[1])
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(_as_percent)
         _name_rows(axes, [span.label for span in spans])
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)
 
-    return _svg(draw, 0.27 * len(spans) + 0.9, title, description)
+    return svg_of(draw, 0.27 * len(spans) + 0.9, title, description)
 
 
 def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], title: str, description: str) -> str:
@@ -112,12 +113,12 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], title: str, 
     def draw(axes: Axes) -> None:
         for (name, points), colour in zip(series.items(), _line_colours(len(series)), strict=True):
             steps, values = zip(*points, strict=True) if points else ((), ())
-            axes.plot(steps, values, label=name, color=_COLOURS[colour[0]], linestyle=colour[1], linewidth=1.6)
+            axes.plot(steps, values, label=name, color=COLOURS[colour[0]], linestyle=colour[1], linewidth=1.6)
         axes.grid(axis="y", linewidth=0.6)
         axes.set_xlabel("step")
         axes.legend(frameon=False)
 
-    return _svg(draw, 2.6, title, description)
+    return svg_of(draw, 2.6, title, description)
 
 
 def _as_percent(value: float, _place: float) -> str:
@@ -137,7 +138,7 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(draw: Callable[[Axes], None], height_inches: float, title: str, description: str) -> str:
+def svg_of(draw: Callable[[Axes], None], height_inches: float, title: str, description: str) -> str:
     """Draw into a figure of its own and make an accessible element of it."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
@@ -155,7 +156,7 @@ def _for_page(text: str, title: str, description: str) -> str:
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     key = re.sub(r"\W+", "-", title.lower()).strip("-")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", svg)
-    for name, colour in _COLOURS.items():
+    for name, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
     svg = re.sub(r" ?font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)

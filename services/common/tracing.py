@@ -26,7 +26,7 @@ class CallSpan(Protocol):
         """Add a span below it, from one time of `time.perf_counter` to another."""
 
 
-CURRENT: ContextVar[CallSpan | None] = ContextVar("aisle_call_span", default=None)
+CURRENT: ContextVar[CallSpan | None] = ContextVar("call_span", default=None)
 """The span of the call that this task works on; None where it is not traced."""
 
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest` in small: a good build passes, a planted fault does not, a knee is found, wrong usage is told."""
+"""`python -m loadtest` in small: a good build passes, a planted fault does not, a knee is found, errors are told."""
 
 import json
 import subprocess
