@@ -135,16 +135,20 @@ def _load(options: argparse.Namespace, target: Target) -> Load:
     if options.out is None:
         moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         options.out = options.build / "loadtest" / "runs" / f"{options.profile}-{moment}"
+    journeys = options.journeys or ("home" if options.profile == CAPACITY else "all")
+    has_bundle = journeys == "all" or options.bundles.exists()
     return Load(
         ranking=target.ranking,
         ingest=target.ingest,
         environment=options.environment,
-        bundle=serving_path(options.bundles) if options.bundles.exists() else None,
+        bundle=serving_path(options.bundles) if has_bundle else None,
         data=options.data,
-        journeys=options.journeys or ("home" if options.profile == CAPACITY else "all"),
+        journeys=journeys,
         seed=options.seed,
         workers=options.workers,
         timeout_seconds=options.timeout,
+        connections=options.connections,
+        remote_workers=options.remote_workers,
         web_ui=options.web_ui,
     )
 

@@ -34,6 +34,8 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     add("--ranking-processes", type=int, metavar="N", help="with --start-stack: how many share the ranking port")
     add("--journeys", choices=("all", "home"), help="home: one list per visit (default: all; of capacity: home)")
     add("--workers", type=int, default=1, metavar="N", help="processes that make the calls (default %(default)s)")
+    add("--remote-workers", type=int, default=0, metavar="N", help="to wait for: python -m loadtest.generator --worker")
+    add("--connections", type=int, default=4, metavar="N", help="of each worker to the ranking service (%(default)s)")
     add("--timeout", type=_positive, default=0.5, metavar="SECONDS", help="of a call, retries included (%(default)s)")
     add("--seed", type=int, default=0)
     add("--web-ui", type=int, metavar="PORT", help="show Locust's pages there while the run lasts")

@@ -31,12 +31,16 @@ class Load:
     ingest: str | None
     environment: str
     bundle: Path | None
-    """Whose items are visited; None: what the generator takes by itself."""
+    """Whose items are visited; None: only where `journeys` is `home`."""
     data: str
     journeys: str
     seed: int
     workers: int
     timeout_seconds: float
+    connections: int = 4
+    """Of each worker to the ranking service."""
+    remote_workers: int = 0
+    """Workers of other machines to wait for."""
     web_ui: int | None = None
 
     def command(self, out: Path, *rate: object) -> list[str]:
@@ -49,7 +53,8 @@ class Load:
         words: list[object] = ["--ranking", self.ranking, "--ingest", self.ingest or "none", "--out", out]
         words += ["--environment", self.environment, "--data", self.data, "--journeys", self.journeys]
         words += ["--seed", self.seed, "--workers", self.workers, "--timeout", self.timeout_seconds, *rate]
-        words += ["--bundle", self.bundle] if self.bundle else []
+        words += ["--bundle", self.bundle or "none", "--connections", self.connections]
+        words += ["--remote-workers", self.remote_workers]
         words += ["--web-ui", self.web_ui] if self.web_ui is not None else []
         return [sys.executable, "-m", "loadtest.generator", *map(str, words)]
 

@@ -4,7 +4,15 @@ numbers are those of the promises; line 6 is `make bench`."""
 from collections.abc import Callable, Mapping
 
 from tests.acceptance.load_capacity import capacity
+from tests.acceptance.load_generator import generator_speed, open_arrivals
 from tests.acceptance.load_release import faults, gate, same_verdict
 from tests.acceptance.rows import Row
 
-LINES: Mapping[int, Callable[[], list[Row]]] = {1: gate, 4: faults, 5: capacity, 7: same_verdict}
+LINES: Mapping[int, Callable[[], list[Row]]] = {
+    1: gate,
+    2: generator_speed,
+    3: open_arrivals,
+    4: faults,
+    5: capacity,
+    7: same_verdict,
+}
