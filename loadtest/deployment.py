@@ -6,8 +6,7 @@ Only processes that a stack names are touched, and their children: never one by 
 import json
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,11 +63,6 @@ class LocalDeployment:
             self._held[fault] = self._family(fault)
             for process in self._held[fault]:
                 process.send_signal(signal.SIGSTOP)
-        elif fault.part == WORKER:
-            before = self._workers()
-            victim = max(before, key=_connections)
-            _kill([victim])
-            _wait_until(lambda: self._replaced(victim, len(before)))
         else:
             _kill(self._family(fault))
 
@@ -105,7 +99,7 @@ class LocalDeployment:
         return others[0]
 
     def _family(self, fault: Fault) -> list[psutil.Process]:
-        """The part's process, then its children."""
+        """The part's process, then its children; of several ranking processes the one that would be missed most."""
         if fault.part == WORKER:
             return [max(self._workers(), key=_connections)]
         process = psutil.Process(self._pids[fault.part])
@@ -120,11 +114,6 @@ class LocalDeployment:
                 found[int(number)] = child
         return [found[number] for number in sorted(found)]
 
-    def _replaced(self, victim: psutil.Process, count: int) -> bool:
-        """Whether there are so many workers again, none of them the victim, and all listen."""
-        now = self._workers()
-        return len(now) == count and victim not in now and all(map(_listens, now))
-
 
 def listed_parts(build: Path) -> list[Part]:
     """What `stack.json` in the folder lists; nothing where there is none."""
@@ -132,11 +121,12 @@ def listed_parts(build: Path) -> list[Part]:
     return [Part(**part) for part in json.loads(listing.read_text())] if listing.exists() else []
 
 
-def _kill(family: list[psutil.Process]) -> None:
+def _kill(family: Sequence[psutil.Process]) -> None:
     """End the first; its children end with it, and are waited for as long as a part that drains is given."""
     family[0].send_signal(signal.SIGKILL)
-    with suppress(TimeoutError):
-        _wait_until(lambda: all(map(_is_gone, family)), _GONE_SECONDS)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while not all(map(_is_gone, family)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def _is_gone(process: psutil.Process) -> bool:
@@ -149,18 +139,3 @@ def _is_gone(process: psutil.Process) -> bool:
 def _connections(process: psutil.Process) -> int:
     """How many clients it serves: the one with the most is the one to miss."""
     return sum(one.status == psutil.CONN_ESTABLISHED for one in process.net_connections("tcp"))
-
-
-def _listens(process: psutil.Process) -> bool:
-    try:
-        return any(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp"))
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _wait_until(condition: Callable[[], bool], timeout_seconds: float = _READY_SECONDS) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"a process did not end or come back within {timeout_seconds:g} s")
-        time.sleep(_POLL_SECONDS)

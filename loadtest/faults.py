@@ -53,7 +53,7 @@ class Fault:
 
     @property
     def is_over_at_once(self) -> bool:
-        """Whether a supervisor undoes it."""
+        """Whether a supervisor undoes it, while others go on: what is left is how long shoppers noticed."""
         return (self.kind, self.part) == ("kill", WORKER)
 
     @property

@@ -5,7 +5,6 @@ is INTERNAL.
 All else is the service itself; what it is and what it is asked come from its own environment.
 """
 
-import random
 import runpy
 import sys
 import time
@@ -37,16 +36,20 @@ def slow_down(seconds: float) -> None:
 
 
 class _Failing(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
-    """Fails some of the service's calls, health and reflection not."""
+    """Fails some of the service's calls, evenly spread; those of health and reflection not."""
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._random = random.Random(0)  # noqa: S311 - no secret
+        self._due = 0.0
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
-        if not handler_call_details.method.startswith(_SERVICE) or self._random.random() >= self._share:
+        if not handler_call_details.method.startswith(_SERVICE):
             return handler
+        self._due += self._share
+        if self._due < 1.0:
+            return handler
+        self._due -= 1.0
 
         async def fail(_request: Any, context: Any) -> None:
             await context.abort(grpc.StatusCode.INTERNAL, "planted")
