@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo demo-once test accept bench lint format protos install clean
+.PHONY: demo demo-once test accept loadtest bench lint format protos install clean
 
 demo: bundles/serving          ## a shop on this machine, until Ctrl-C
 	$(BIN)/python -m services.demo --data $(DATA)
@@ -24,6 +24,9 @@ test: lint                     ## everything that needs no GPU, real Triton and 
 
 accept: bundles/serving        ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
 	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE)) $(if $(BEAUTY),--data $(BEAUTY))
+
+loadtest: bundles/serving      ## three minutes of shoppers against a stack of this machine's own, and a verdict
+	$(BIN)/python -m loadtest --start-stack --profile release --data $(DATA) $(LOADTEST)
 
 bench: bundles/serving         ## Aisle beside other ways of doing the same: one page, build/bench.md
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

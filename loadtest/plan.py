@@ -33,6 +33,8 @@ class Plan:
     data: str | None
     journeys: str
     timeout_seconds: float
+    connections: int
+    """Of each worker to the ranking service: the processes behind one port share connections, not calls."""
 
     def rates(self) -> Profile:
         """The profile itself."""
@@ -90,6 +92,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
         data=_unless_none(options.data),
         journeys=options.journeys,
         timeout_seconds=options.timeout,
+        connections=options.connections,
     )
     return Conducting(
         plan=plan,
@@ -120,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--data", default="complete-journey", help="whose shoppers visit; none: shoppers that nobody knows")
     add("--timeout", type=_positive, default=0.5, metavar="SECONDS", help="of a call, retries included")
+    add("--connections", type=_count, default=1, metavar="N", help="of each worker to the ranking service")
     add("--seed", type=int, default=0)
     add("--workers", type=_count, default=1, metavar="N", help="processes on this machine; 1: this one alone")
     add("--remote-workers", type=_count, default=0, metavar="N", help="workers of other machines to wait for")

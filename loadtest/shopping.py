@@ -49,7 +49,7 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
         UnreachableError: nobody answers there; names the address.
         BundleError, AdapterError, SchemaError, ValueError: there is no population.
     """
-    client = RecommendationClient(plan.ranking, timeout_seconds=plan.timeout_seconds)
+    client = RecommendationClient(plan.ranking, timeout_seconds=plan.timeout_seconds, channel_count=plan.connections)
     _knock(client, plan.ranking)
     events = event_stubs.EventServiceStub(grpc.insecure_channel(plan.ingest)) if plan.ingest else None
     shop = Shop(lists=client, events=events, record=record, clock=clock, timeout_seconds=plan.timeout_seconds)

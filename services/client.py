@@ -45,9 +45,10 @@ _SERVICE_CONFIG = {
             "name": [{"service": "aisle.v1.RecommendationService"}],
             "retryPolicy": {
                 "maxAttempts": 3,
-                "initialBackoff": "0.01s",
-                "maxBackoff": "0.1s",
-                "backoffMultiplier": 2,
+                # Together longer than gRPC's pause of .1 s after a connection that was made to a process as it died.
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.2s",
+                "backoffMultiplier": 3,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
         }

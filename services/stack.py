@@ -36,6 +36,8 @@ class StackConfig:
     bundles: Path = Path("bundles")
     build: Path = Path("build")
     """Folder for prepared data, the stores' files and the logs."""
+    data_cache: Path | None = None
+    """Folder for prepared data alone; default: in `build`."""
     triton_venv: Path = Path(".venv-triton")
     ranking_port: int = 8010
     """The ingest service has the port two above."""
@@ -46,6 +48,8 @@ class StackConfig:
     """When an acknowledged event is on the disk: at once, or within a second."""
     remote_index: bool = False
     """Whether the ranking service asks the retrieval service rather than an index of its own."""
+    ranking_processes: int | None = None
+    """How many share the ranking port; default: what the environment says, or one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def running_stack(config: StackConfig) -> Iterator[Stack]:
             stopping.callback(job.stop)
             job.wait_ready(partial(_has_succeeded, job), _READY_SECONDS)
         for name in _servers(config):
-            stack.processes[name].wait_ready(_serving(stack.addresses[name]), _READY_SECONDS)
+            stack.processes[name].wait_ready(serving(stack.addresses[name]), _READY_SECONDS)
         listing = config.build / "stack.json"
         listing.write_text(json.dumps([asdict(part) for part in stack.parts()], indent=2) + "\n")
         stopping.callback(listing.unlink, missing_ok=True)
@@ -131,9 +135,11 @@ def _start(stack: Stack, config: StackConfig, ports: dict[str, int], stopping: c
 def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
     """What the services read; one thread each for the numerics, since every service answers many calls side by side."""
     remote = {"AISLE_RETRIEVAL_ADDRESS": f"127.0.0.1:{ports['retrieval']}"} if config.remote_index else {}
+    several = {"AISLE_RANKING_PROCESSES": str(config.ranking_processes)} if config.ranking_processes else {}
     return {
         **os.environ,
         **remote,
+        **several,
         "OMP_NUM_THREADS": "1",
         "AISLE_BUNDLES": str(config.bundles),
         "AISLE_CLOCK": config.clock,
@@ -165,7 +171,12 @@ def _jobs(config: StackConfig, redis: str) -> Iterator[ManagedProcess]:
     live = config.build / "live"
     live.mkdir(parents=True, exist_ok=True)
     data = f"{config.data}+live:{live}" if config.live else config.data
-    shared = {"--data": data, "--cache": config.build / "data", "--bundles": config.bundles, "--redis": redis}
+    shared = {
+        "--data": data,
+        "--cache": config.data_cache or config.build / "data",
+        "--bundles": config.bundles,
+        "--redis": redis,
+    }
     feast = {"--feast-dir": config.build / "feast", "--offline-dir": config.build / "offline"}
     yield _job(config, "features.materialise", shared | feast)
     if config.live:
@@ -183,7 +194,7 @@ def _has_succeeded(job: ManagedProcess) -> bool:
     return job.exit_status == 0
 
 
-def _serving(address: str) -> Callable[[], bool]:
+def serving(address: str) -> Callable[[], bool]:
     """A probe that is True once the gRPC health service says SERVING."""
 
     def probe() -> bool:

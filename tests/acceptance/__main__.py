@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.acceptance.rows import Ledger, Row
 
-AREAS = ("chain", "quality", "ranking", "live")
+AREAS = ("chain", "quality", "ranking", "live", "load")
 _VERDICTS = {True: "met", False: "NOT MET", None: "-"}
 
 

@@ -15,8 +15,8 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.client import AsyncRecommendationClient
 from services.stack import Stack
+from tests.acceptance.calls import Outcome, at_a_rate, one_after_another, under_way
 from tests.acceptance.chain_serving import kill
-from tests.acceptance.load import Outcome, at_a_rate, one_after_another, under_way
 from tests.acceptance.ranking_stack import (
     FOR_YOU,
     READY_SECONDS,

@@ -5,7 +5,7 @@ import asyncio
 import psutil
 
 from services.client import AsyncRecommendationClient
-from tests.acceptance.load import Outcome, at_a_rate, one_after_another
+from tests.acceptance.calls import Outcome, at_a_rate, one_after_another
 from tests.acceptance.ranking_stack import cpu_seconds, home_pages, pinned_stack, reference_server, shoppers
 from tests.acceptance.rows import Row, at_least, at_most, holds, told
 

@@ -7,7 +7,7 @@ import psutil
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from services.client import AsyncRecommendationClient
-from tests.acceptance.load import Ask, at_a_rate, one_after_another
+from tests.acceptance.calls import Ask, at_a_rate, one_after_another
 from tests.acceptance.ranking_stack import cpu_seconds, home_pages, pinned_stack, reference_server, shoppers
 from tests.acceptance.rows import Row, at_most, told
 

@@ -30,7 +30,7 @@ from features.bundle import open_bundle, promote, serving_path
 from services.client import AsyncRecommendationClient, RecommendationClient
 from services.retrieval.index import build_index
 from services.stack import StackConfig, running_stack
-from tests.acceptance.load import Ask, Outcome, at_a_rate, one_after_another, under_way
+from tests.acceptance.calls import Ask, Outcome, at_a_rate, one_after_another, under_way
 from tests.acceptance.rows import Row, at_most, holds
 from tests.second_bundle import quieten, rewritten
 

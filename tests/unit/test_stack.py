@@ -92,7 +92,7 @@ def test_what_runs_and_where_is_read_from_the_command_line() -> None:
 
 
 def test_an_address_at_which_nobody_listens_is_not_serving() -> None:
-    assert not stack._serving(f"127.0.0.1:{free_port()}")()
+    assert not stack.serving(f"127.0.0.1:{free_port()}")()
 
 
 # the demo's shoppers
