@@ -110,7 +110,8 @@ def _judged(
 ) -> Verdict:
     contenders = Contender.of_bundle(draft), Contender.of_bundle(parent)
     try:
-        judgement = judge_pair(data, *contenders, held_from, _weeks(now - held_from), seed)
+        # Hours hold too few draws to judge on; that all events favour the parent makes an update no easier.
+        judgement = judge_pair(data, *contenders, held_from, _weeks(now - held_from), seed, all_events=True)
     except ValueError as error:
         raise UpdateRefused(str(error)) from error
     return weigh(judgement, limits, seed)
