@@ -42,10 +42,10 @@ _SWAP_SECONDS = 120.0
 class Plan:
     """How much is simulated."""
 
-    rounds: int = 8
-    visits: int = 3
+    rounds: int = 9
+    visits: int = 4
     """Of every shopper in a round."""
-    shoppers: int = 300
+    shoppers: int = 240
     earlier_shoppers: int = 80
     items: int = 600
     seed: int = 11
