@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ class Nights:
     folder: Path
     data: str
     """The data spec of what the shop knew before the first round."""
+    begin: datetime
+    """Of the first round."""
 
     @property
     def live(self) -> Path:
@@ -37,16 +40,25 @@ class Nights:
 
     def first_bundle(self) -> None:
         """Train on the earlier shoppers and promote."""
-        status = self._job("training.train", "--data", self.data, *_RECIPE, *self._places)
+        cutoff = ("--cutoff", self.begin.isoformat())
+        status = self._job("training.train", "--data", self.data, *cutoff, *_RECIPE, *self._places)
         if status:
             raise AssertionError(f"training.train ended with status {status}; see {self._log('training.train')}")
 
     def run(self, redis: str) -> bool:
-        """The nightly run over everything so far: whether it promoted."""
+        """The nightly run over everything so far: whether it promoted.
+
+        Raises:
+            AssertionError: it ended for another reason than the gate's refusal.
+        """
+        self._report.unlink(missing_ok=True)
         stores = ("--feast-dir", self.folder / "feast", "--offline-dir", self.folder / "offline", "--redis", redis)
         data = ("--data", f"{self.data}+live:{self.live}")
         fit = ("--full", *_RECIPE, "--gate-report", self._report)
-        return self._job("training.nightly", *data, *fit, *self._places, *stores) == 0
+        status = self._job("training.nightly", *data, *fit, *self._places, *stores)
+        if status and not (self._report.exists() and self.reasons()):
+            raise AssertionError(f"training.nightly ended with status {status}; see {self._log('training.nightly')}")
+        return status == 0
 
     def reasons(self) -> list[str]:
         """Why the gate refused the last night's bundle; empty where it passed."""
