@@ -34,8 +34,8 @@ from features.transforms import item_features, known_events
 from features.vectors import every_vector
 from services.ranking.ordering import popular_rows
 from services.retrieval.index import build_index
+from training.contenders import Contender, judge_pair
 from training.deltas import Moved, UpdateConfig, fit_deltas
-from training.gate import Contender, judge_pair
 from training.progress import log_to_terminal
 from training.queries import open_window
 from training.splits import after_last

@@ -43,14 +43,15 @@ def _with_lists(shop: TrainedShop, serving: Bundle) -> Dataset:
     window = open_window(data, contender.items, serving.as_of, WEEKS)
     shoppers = [query.shopper for query in window.queries]
     interests = interests_of(contender.interest, contender.model.vectors, shoppers, window.now_us)
-    rng, rows = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, object]] = []
     for query, interest in zip(window.queries, interests, strict=True):
         ranked = recommend(
             contender.model, contender.rankers.all_items, query.shopper, interest, contender.limits, query.now_us
         )
         for number in range(LISTS):
             rows += _visit(shop, contender, serving, query, ranked, number, rng)
-    happened = pl.DataFrame(list(rows), schema=EVENTS, orient="row")
+    happened = pl.DataFrame(rows, schema=EVENTS, orient="row")
     before = data.events.filter(pl.col("event_time") < serving.as_of)
     return replace(data, events=pl.concat([before, happened]).sort("event_time"))
 
