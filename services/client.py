@@ -15,7 +15,7 @@ import ipaddress
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self, cast
 
@@ -24,6 +24,7 @@ import grpc.aio
 from aisle.v1.recommendation_service_pb2 import (
     BatchRecommendRequest,
     BatchRecommendResponse,
+    RankedItem,
     RankRequest,
     RankResponse,
     RecommendRequest,
@@ -188,6 +189,12 @@ class AsyncRecommendationClient(_Client):
     ) -> None:
         """Closes it."""
         await self.close()
+
+
+def propensities_of(shown: Iterable[RankedItem]) -> list[float]:
+    """What an impression of these results reports as `impression_propensities`: each one's chance, and 1 for what no
+    chance had a part in. Without them the retraining cannot judge a bundle on what shoppers did with the list."""
+    return [item.propensity if item.HasField("propensity") else 1.0 for item in shown]
 
 
 def field_violations(error: grpc.RpcError) -> dict[str, str]:

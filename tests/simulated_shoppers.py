@@ -2,7 +2,7 @@
 
 Choices: a shopper clicks on what is of the own taste far more often than on anything else, and buys some of what was
 clicked; nothing else moves them, so that whatever the suite learns, it learns from lists that it showed itself. Every
-list is reported as an impression, every action carries the list's id.
+list is reported as an impression with the chances that its reply told, every action carries the list's id.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
+
+from services.client import propensities_of
 
 LIST_LENGTH = 20
 _LOOKING = timedelta(seconds=20)
@@ -65,7 +67,8 @@ class Shoppers:
         """What the shopper does with a list, from `begin` on: the impression, clicks and purchases."""
         shown = [result.item_id for result in reply.results]
         self.shown.update(shown)
-        yield self._event(user_id, reply, begin, "i", events.EVENT_TYPE_IMPRESSION, impression_item_ids=shown)
+        told = {"impression_item_ids": shown, "impression_propensities": propensities_of(reply.results)}
+        yield self._event(user_id, reply, begin, "i", events.EVENT_TYPE_IMPRESSION, **told)
         for place, item_id in enumerate(shown):
             is_hit, seen = self.is_hit(user_id, item_id), begin + (place + 1) * _LOOKING
             if self.rng.random() >= (self.habits.click if is_hit else self.habits.stray_click):

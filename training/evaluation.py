@@ -11,6 +11,7 @@ from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering import (
     CandidateLimits,
     Interest,
+    Mask,
     OrderingModel,
     RankedList,
     Ranker,
@@ -23,7 +24,7 @@ from training.judgement import HEADLINE, OURS, Comparison, Judgement, judge
 from training.metrics import Doubles
 from training.progress import track
 from training.queries import Query, Window
-from training.shopper_metrics import ALL, COLD, NEW, ItemFacts
+from training.shopper_metrics import ALL, COLD, DRAWN, NEW, ItemFacts
 from training.slices import Grouping
 
 K = 20
@@ -40,12 +41,12 @@ class Scores(Protocol):
 
 def excluded_rows(query: Query, task: str) -> Rows:
     """What a task masks for one shopper."""
-    return NO_ROWS if task == ALL else query.seen
+    return NO_ROWS if task in (ALL, DRAWN) else query.seen
 
 
 def ranker_of(rankers: Rankers, task: str) -> Ranker:
     """The one that answers a task."""
-    return rankers.all_items if task == ALL else rankers.new_items
+    return rankers.all_items if task in (ALL, DRAWN) else rankers.new_items
 
 
 def model_lists(
@@ -55,9 +56,11 @@ def model_lists(
     interests: Sequence[Interest],
     limits: CandidateLimits,
     task: str,
+    among: Sequence[Mask] | None = None,
 ) -> list[RankedList]:
-    """The served list of every query, by the code that serves."""
-    pairs = list(zip(window.queries, interests, strict=True))
+    """The served list of every query, by the code that serves; of the rows in its mask bool [N] only, None: of all."""
+    masks: Sequence[Mask | None] = among or [None] * len(window.queries)
+    triples = list(zip(window.queries, interests, masks, strict=True))
     return [
         recommend(
             model,
@@ -66,9 +69,9 @@ def model_lists(
             interest,
             limits,
             query.now_us,
-            mask_without(None, excluded_rows(query, task), model.item_count),
+            mask_without(mask, excluded_rows(query, task), model.item_count),
         ).head(K)
-        for query, interest in track(pairs, f"lists: {task}")
+        for query, interest, mask in track(triples, f"lists: {task}")
     ]
 
 

@@ -78,6 +78,11 @@ class Judgement:
         """The means alone."""
         return {task: found.systems for task, found in self.by_task.items()}
 
+    def beside(self, other: "Judgement") -> "Judgement":
+        """This one's tasks and those of another of the same shoppers."""
+        shoppers = pl.concat([self.shoppers, other.shoppers])
+        return Judgement(self.headline, self.ours, {**self.by_task, **other.by_task}, shoppers)
+
     def as_json(self) -> dict[str, Any]:
         """Everything but the table of shoppers: `tasks` as above, the rest of each task under `details`; null in place
         of what is not a number."""

@@ -55,7 +55,8 @@ def _run(module: str, *words: str) -> None:
 def _fit(options: argparse.Namespace) -> list[str]:
     """How `training.train` is to begin."""
     settings = ["--checkpoints", str(options.checkpoints), "--seed", str(options.seed), "--recipe", options.recipe]
-    settings += ["--judge-weeks", str(options.judge_weeks)]
+    settings += ["--judge-weeks", str(options.judge_weeks), "--gate-report", str(options.gate_report)]
+    settings += ["--judge-all-events"] if options.judge_all_events else []
     root = serving_root(options.bundles)
     if root is None or options.full:
         return settings
@@ -71,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full", action="store_true", help="fit everything anew")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="of a full fit (%(default)s)")
     parser.add_argument("--judge-weeks", type=int, default=1, help="held back for the gate (default %(default)s)")
+    parser.add_argument("--judge-all-events", action="store_true", help="as the gate's (training.gate)")
+    parser.add_argument("--gate-report", type=Path, default=Path("build/gate.json"), help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="where bundles live")
     parser.add_argument("--checkpoints", type=Path, default=Path("build/checkpoints"), help="torch weights")

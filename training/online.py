@@ -34,8 +34,8 @@ from features.transforms import item_features, known_events
 from features.vectors import every_vector
 from services.ranking.ordering import popular_rows
 from services.retrieval.index import build_index
+from training.contenders import Contender, judge_pair
 from training.deltas import Moved, UpdateConfig, fit_deltas
-from training.gate import Contender, judge_pair
 from training.progress import log_to_terminal
 from training.queries import open_window
 from training.splits import after_last
@@ -110,7 +110,8 @@ def _judged(
 ) -> Verdict:
     contenders = Contender.of_bundle(draft), Contender.of_bundle(parent)
     try:
-        judgement = judge_pair(data, *contenders, held_from, _weeks(now - held_from), seed)
+        # Hours hold too few draws to judge on; that all events favour the parent makes an update no easier.
+        judgement = judge_pair(data, *contenders, held_from, _weeks(now - held_from), seed, all_events=True)
     except ValueError as error:
         raise UpdateRefused(str(error)) from error
     return weigh(judgement, limits, seed)

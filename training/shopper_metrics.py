@@ -1,7 +1,8 @@
 """One system's lists as columns of metrics, one value per shopper; what a task masks and what it counts.
 
 A task decides both: `all` items; `new` ones, where what a shopper had engaged with before is masked for every system;
-`cold` ones, the same lists as `new` with only the rows that are named as cold counting as found.
+`cold` ones, the same lists as `new` with only the rows that are named as cold counting as found; `drawn` ones, lists of
+what exploration drew for a shopper and nothing else (training.propensity).
 
 U shoppers, N items, G groups. Knows nothing of means, intervals and other systems.
 """
@@ -22,7 +23,7 @@ from training.metrics import Doubles, Flags, hit_rate, hits_of, ndcg, recall, re
 Columns: TypeAlias = dict[str, Doubles]
 """metric → float64 [U], NaN where it has no meaning for a shopper."""
 
-ALL, NEW, COLD = "all", "new", "cold"
+ALL, NEW, COLD, DRAWN = "all", "new", "cold", "drawn"
 KS = (10, 20)
 _ACCURACY = {"recall": recall, "ndcg": ndcg, "hit": hit_rate, "mrr": reciprocal_rank}
 
@@ -88,15 +89,15 @@ def truths_of(queries: Sequence[Asked], task: str, cold_rows: Rows | None = None
     """What counts as found for every shopper.
 
     Raises:
-        ValueError: if the task is none of the three, or `cold` without cold rows.
+        ValueError: if the task is none of the four, or `cold` without cold rows.
     """
-    if task == ALL:
+    if task in (ALL, DRAWN):
         return [query.truth for query in queries]
     fresh = [np.setdiff1d(query.truth, query.seen) for query in queries]
     if task == NEW:
         return fresh
     if task != COLD or cold_rows is None:
-        raise ValueError(f"task {task!r}: expected {ALL!r}, {NEW!r}, or {COLD!r} with cold rows")
+        raise ValueError(f"task {task!r}: expected {ALL!r}, {NEW!r}, {DRAWN!r}, or {COLD!r} with cold rows")
     return [np.intersect1d(truth, cold_rows) for truth in fresh]
 
 

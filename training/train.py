@@ -190,8 +190,9 @@ def _check_serving(bundles: Path, data: Dataset, as_of: datetime, protocol: Prot
 def _pass_gate(options: argparse.Namespace, bundle: Bundle) -> None:
     """Promote by the gate's command, or end with its reason."""
     folders = ["--bundles", str(options.bundles), "--cache", str(options.cache)]
-    weeks = ["--weeks", str(options.judge_weeks)]
-    gate.main(["--data", options.data, "--candidate", str(bundle.root), *folders, *weeks])
+    told = ["--weeks", str(options.judge_weeks), "--out", str(options.gate_report)]
+    told += ["--judge-all-events"] if options.judge_all_events else []
+    gate.main(["--data", options.data, "--candidate", str(bundle.root), *folders, *told])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -216,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--judge-weeks", type=int, default=1, help="held back for the gate to judge on (default %(default)s)"
     )
+    parser.add_argument("--judge-all-events", action="store_true", help="as the gate's (training.gate)")
+    parser.add_argument("--gate-report", type=Path, default=Path("build/gate.json"), help="(default %(default)s)")
     parser.add_argument("--tracker", choices=get_args(TrackerName), default="tensorboard", help="where scalars go")
     parser.add_argument("--runs", type=Path, default=Path("build/runs"), help="the tracker's folder (%(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS", help="(default %(default)s)")

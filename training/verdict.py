@@ -9,10 +9,13 @@ Choices:
   shoppers to be seen than the same loss overall.
 - Exposure of flagged items and coverage are judged by their value: the interval is told, but "not proven to be
   harmful" is no reason to show more of it.
-- What cannot be judged is refused: a gate that lets through what it did not see is none.
+- What cannot be judged is refused: a gate that lets through what it did not see is none. Where lists led to what
+  shoppers did, there is what is free of them and, as a task of its own, what exploration drew (training.propensity);
+  then one of both has to be enough.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,7 +23,7 @@ import polars as pl
 
 from training.judgement import Judgement
 from training.metrics import Doubles, Interval, resampled_means
-from training.shopper_metrics import ALL, NEW
+from training.shopper_metrics import ALL, DRAWN, NEW
 from training.slices import MIN_SHOPPERS
 
 CANDIDATE, SERVING = "candidate", "serving"
@@ -35,6 +38,8 @@ class GateLimits:
     tasks: tuple[str, ...] = (ALL, NEW)
     accuracy: tuple[str, ...] = ("recall@20", "ndcg@20")
     """Metrics on which it must not be worse beyond the interval."""
+    drawn_accuracy: tuple[str, ...] = ("ndcg@20",)
+    """The same of what exploration drew for a shopper: mostly below twenty items, of which the order tells."""
     tail: float = 0.025
     """One side of the interval of a difference; divided by the number of groups where groups are judged."""
     coverage_share: float = 0.8
@@ -136,7 +141,25 @@ def weigh(judgement: Judgement, limits: GateLimits, seed: int) -> Verdict:
         findings += [_accuracy(pairs, task, metric, limits, rng) for metric in limits.accuracy]
         findings.append(_coverage(systems[CANDIDATE], systems[SERVING], task, pairs.height, limits))
         findings.append(_exposure(pairs, task, limits, rng))
-    return Verdict(findings + _groups(judgement.shoppers, limits, rng))
+    tasks = limits.tasks
+    if DRAWN in judgement.by_task:
+        tasks = (*tasks, DRAWN)
+        pairs = _paired_table(judgement.shoppers, DRAWN)
+        findings += [_accuracy(pairs, DRAWN, metric, limits, rng) for metric in limits.drawn_accuracy]
+        findings = _on_either(findings)
+    return Verdict(findings + _groups(judgement.shoppers, tasks, limits, rng))
+
+
+def _on_either(findings: list[Finding]) -> list[Finding]:
+    """What is too little to judge accuracy on refuses only where all of it is."""
+    is_measured = any(found.check == "accuracy" and found.interval is not None for found in findings)
+    hint = "" if is_measured else "; of what lists led to only what exploration drew can be judged on: explore more"
+    return [
+        replace(found, refused=not is_measured, bound=found.bound + hint)
+        if found.check == "accuracy" and found.interval is None
+        else found
+        for found in findings
+    ]
 
 
 def _paired_table(shoppers: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -189,28 +212,31 @@ def _exposure(pairs: pl.DataFrame, task: str, limits: GateLimits, rng: np.random
     return Finding("exposure", metric, task, None, len(pair), candidate, serving, interval, bound, candidate > most)
 
 
-def _groups(shoppers: pl.DataFrame, limits: GateLimits, rng: np.random.Generator) -> list[Finding]:
+def _groups(
+    shoppers: pl.DataFrame, tasks: Sequence[str], limits: GateLimits, rng: np.random.Generator
+) -> list[Finding]:
     """Every group with enough shoppers, under every task."""
-    asked: list[tuple[str, str, Doubles]] = []
-    for task in limits.tasks:
+    asked: list[tuple[str, str, str, Doubles]] = []
+    for task in tasks:
         pairs = _paired_table(shoppers, task)
+        metric = limits.drawn_accuracy[0] if task == DRAWN else limits.group_metric
         for column in (name for name in pairs.columns if name.startswith(GROUP_PREFIX) and SERVING not in name):
             for (group,), members in pairs.group_by(column, maintain_order=True):
-                pair = _pair(members, limits.group_metric)
+                pair = _pair(members, metric)
                 if len(pair) >= limits.min_shoppers:
-                    asked.append((task, f"{column.removeprefix(GROUP_PREFIX)}: {group}", pair))
-    return [_group(task, group, pair, limits, rng, len(asked)) for task, group, pair in asked]
+                    asked.append((task, metric, f"{column.removeprefix(GROUP_PREFIX)}: {group}", pair))
+    return [_group(*one, limits, rng, len(asked)) for one in asked]
 
 
 def _group(
-    task: str, group: str, pair: Doubles, limits: GateLimits, rng: np.random.Generator, group_count: int
+    task: str, metric: str, group: str, pair: Doubles, limits: GateLimits, rng: np.random.Generator, group_count: int
 ) -> Finding:
     candidate, serving = pair.mean(axis=0).tolist()
     interval = _interval(pair, limits, rng, limits.tail / group_count)
     lost = candidate - serving < -limits.group_margin * serving
     bound = f"no worse by {limits.group_margin:.0%} and beyond that interval (of {group_count} groups judged together)"
     refused = lost and interval[1] < 0
-    return Finding("group", limits.group_metric, task, group, len(pair), candidate, serving, interval, bound, refused)
+    return Finding("group", metric, task, group, len(pair), candidate, serving, interval, bound, refused)
 
 
 def reason_of(verdict: Verdict, override: str | None) -> str:

@@ -2,18 +2,19 @@
 rounds with a nightly run after each, and are shown more and more of what they like.
 
 Choices: the shop's earlier shoppers bought by popularity alone, so that the first bundle knows no taste. A round is a
-week of the shop's time; the last one ends now, so that no event lies ahead of the clock.
+week of the shop's time with several visits of everybody; the last one ends now, so that no event lies ahead of the
+clock. A night learns from what is a week old or older, so that what a round teaches serves two rounds later at the
+earliest; a ranker that orders by taste needs shoppers who were known before its label windows, which takes more rounds.
+That the hit rate rises is said of thirds of the rounds: before a bundle knows a taste, single rounds go up and down by
+chance.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -26,6 +27,7 @@ from features import event_log
 from features.synthetic import SyntheticConfig, SyntheticShop, generate
 from services.client import RecommendationClient
 from services.stack import Stack, StackConfig, running_stack
+from tests.acceptance.live_nights import Nights
 from tests.acceptance.rows import Row, at_least, holds, told
 from tests.simulated_shoppers import Shoppers
 from tests.waiting import wait_until
@@ -35,16 +37,19 @@ _EARLIER_WEEKS = 8
 _EXPLORATION = 0.2
 _EVENTS_A_CALL = 500
 _LOG_SECONDS = 120.0
+_SWAP_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How much is simulated."""
 
-    rounds: int = 4
-    shoppers: int = 200
+    rounds: int = 9
+    visits: int = 4
+    """Of every shopper in a round."""
+    shoppers: int = 240
     earlier_shoppers: int = 80
-    items: int = 300
+    items: int = 600
     seed: int = 11
 
 
@@ -56,8 +61,8 @@ class Outcome:
     """Of each round's lists, 0 to 1."""
     shown_share: float
     """Of the catalogue."""
-    promoted: int
-    """Nights after which another bundle served."""
+    promoted: list[int]
+    """Rounds, from 1, after which another bundle served."""
 
 
 def closed_loop() -> list[Row]:
@@ -66,11 +71,17 @@ def closed_loop() -> list[Row]:
         outcome = simulate(Plan(), Path(folder), Path(os.environ.get("AISLE_TRITON_VENV", ".venv-triton")))
     return [
         told("hit_rates_by_round", ", ".join(f"{rate:.3f}" for rate in outcome.hit_rates)),
-        told("nights_that_promoted", outcome.promoted),
-        holds("hit_rate_rises_every_round", value=all(a < b for a, b in pairwise(outcome.hit_rates))),
+        told("rounds_after_which_a_bundle_was_promoted", ", ".join(map(str, outcome.promoted))),
+        holds("hit_rate_rises_over_the_rounds", value=rises(outcome.hit_rates)),
         at_least("last_hit_rate_over_first", outcome.hit_rates[-1] / outcome.hit_rates[0], 2.0),
         at_least("share_of_items_shown", outcome.shown_share, 0.5),
     ]
+
+
+def rises(hit_rates: Sequence[float]) -> bool:
+    """Whether each third of the rounds has a higher mean than the one before."""
+    first, second, third = (float(np.mean(part)) for part in np.array_split(np.asarray(hit_rates), 3))
+    return first < second < third
 
 
 def simulate(plan: Plan, folder: Path, triton_venv: Path) -> Outcome:
@@ -94,26 +105,19 @@ def simulate(plan: Plan, folder: Path, triton_venv: Path) -> Outcome:
         item_tastes=shop.item_tastes,
         rng=np.random.default_rng(plan.seed),
     )
-    night = _Night(folder, _earlier(shop, folder / "shop", end - plan.rounds * _WEEK))
-    night.first_bundle()
+    begin = end - plan.rounds * _WEEK
+    nights = Nights(folder, _earlier(shop, folder / "shop", begin), begin)
+    nights.first_bundle()
     config = StackConfig(
-        data=night.data,
-        bundles=night.bundles,
+        data=nights.data,
+        bundles=nights.bundles,
         build=folder,
         triton_venv=triton_venv,
         ranking_port=0,
         clock="wall",
     )
-    hit_rates, promoted, written = [], 0, 0
     with _parts_written_often(), running_stack(config) as stack:
-        for number in range(plan.rounds):
-            begin = end - (plan.rounds - number) * _WEEK
-            rate, count = _round(shoppers, stack, begin)
-            hit_rates.append(rate)
-            written += count
-            wait_until(lambda: _logged(night.live) >= written, _LOG_SECONDS)  # noqa: B023 - called before it changes
-            promoted += night.run(stack.addresses["valkey"])
-    return Outcome(hit_rates, len(shoppers.shown) / plan.items, promoted)
+        return _rounds(plan, shoppers, nights, stack, end)
 
 
 def _earlier(shop: SyntheticShop, folder: Path, end: datetime) -> str:
@@ -125,7 +129,30 @@ def _earlier(shop: SyntheticShop, folder: Path, end: datetime) -> str:
     return f"parquet:{folder}"
 
 
-def _round(shoppers: Shoppers, stack: Stack, begin: datetime) -> tuple[float, int]:
+def _rounds(plan: Plan, shoppers: Shoppers, nights: Nights, stack: Stack, end: datetime) -> Outcome:
+    """All rounds, each with its night; says how each went."""
+    hit_rates, promoted, written = [], [], 0
+    visit_length = 0.9 * _WEEK / plan.visits
+    for number in range(1, plan.rounds + 1):
+        begin, rates = end - (plan.rounds - number + 1) * _WEEK, []
+        for visit in range(plan.visits):
+            rate, count = _visit(shoppers, stack, begin + visit * visit_length, visit_length)
+            rates.append(rate)
+            written += count
+            wait_until(lambda: _logged(nights.live) >= written, _LOG_SECONDS)  # noqa: B023 - called before it changes
+        hit_rates.append(float(np.mean(rates)))
+        visits = ", ".join(f"{rate:.3f}" for rate in rates)
+        print(f"round {number}: hit rate {hit_rates[-1]:.3f} ({visits}), {written} events", flush=True)
+        if 1 < number < plan.rounds:  # the first night would know no more than the first bundle
+            is_better = nights.run(stack.addresses["valkey"])
+            said = f"{nights.serving} serves" if is_better else "refused: " + "; ".join(nights.reasons())
+            print(f"night {number}: {said}", flush=True)
+            _wait_until_served(shoppers, stack, nights.serving)
+            promoted += [number] * is_better
+    return Outcome(hit_rates, len(shoppers.shown) / plan.items, promoted)
+
+
+def _visit(shoppers: Shoppers, stack: Stack, begin: datetime, length: timedelta) -> tuple[float, int]:
     """Every shopper looks at one list and acts on it: the mean hit rate, and the count of events written."""
     rates: list[float] = []
     happened: list[events.Event] = []
@@ -133,10 +160,16 @@ def _round(shoppers: Shoppers, stack: Stack, begin: datetime) -> tuple[float, in
         for user_id in shoppers.tastes:
             reply = client.recommend(shoppers.question(user_id, _EXPLORATION))
             rates.append(shoppers.hit_rate(user_id, reply))
-            moment = begin + _WEEK * float(shoppers.rng.uniform(0.0, 0.9))
+            moment = begin + length * float(shoppers.rng.uniform(0.0, 0.9))
             happened.extend(shoppers.act(user_id, reply, moment))
     _write(happened, stack.addresses["ingest"])
     return float(np.mean(rates)), len(happened)
+
+
+def _wait_until_served(shoppers: Shoppers, stack: Stack, version: str) -> None:
+    question = shoppers.question(next(iter(shoppers.tastes)), 0.0)
+    with RecommendationClient(stack.addresses["ranking"], timeout_seconds=5.0) as client:
+        wait_until(lambda: client.recommend(question).bundle_version == version, _SWAP_SECONDS)
 
 
 def _write(happened: Sequence[events.Event], address: str) -> None:
@@ -160,46 +193,3 @@ def _parts_written_often() -> Iterator[None]:
         yield
     finally:
         del os.environ["AISLE_LOG_SECONDS"]
-
-
-class _Night:
-    """The training jobs of one shop, as child processes."""
-
-    def __init__(self, folder: Path, data: str) -> None:
-        self.data, self.live, self.bundles = data, folder / "live", folder / "bundles"
-        self._folder = folder
-        self._places: list[str | Path] = [
-            "--cache",
-            folder / "data",
-            "--bundles",
-            self.bundles,
-            "--checkpoints",
-            folder / "checkpoints",
-        ]
-
-    def first_bundle(self) -> None:
-        """Train on the earlier shoppers and promote."""
-        status = self._job("training.train", "--data", self.data, "--recipe", "small", *self._places)
-        if status:
-            raise AssertionError(f"training.train ended with status {status}")
-
-    def run(self, redis: str) -> int:
-        """The nightly run over everything so far: 1 if it promoted, 0 if the gate refused."""
-        stores: list[str | Path] = [
-            "--feast-dir",
-            self._folder / "feast",
-            "--offline-dir",
-            self._folder / "offline",
-            "--redis",
-            redis,
-        ]
-        data = f"{self.data}+live:{self.live}"
-        status = self._job("training.nightly", "--data", data, "--full", "--recipe", "small", *self._places, *stores)
-        return int(status == 0)
-
-    def _job(self, module: str, *words: str | Path) -> int:
-        log_path = self._folder / "logs" / f"{module}.log"
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        with log_path.open("ab") as log:
-            command = [sys.executable, "-m", module, *map(str, words)]
-            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode

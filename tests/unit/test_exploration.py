@@ -94,3 +94,10 @@ def test_what_cannot_be_shown_takes_no_chance_from_the_others() -> None:
 def test_no_chance_is_nothing() -> None:
     assert (draw_chances(np.array([-500.0, 0.0, 500.0])) > 0).all()
     assert draw_chances(np.array([])).size == 0
+
+
+def test_a_score_far_out_is_not_drawn_nearly_every_time() -> None:
+    """One of sixty items lies far from all others: it may come first often, not always."""
+    found = orders(a_list(50.0, *np.linspace(0.0, 1.0, 59).tolist()), 500)
+    first = np.mean([order[0] == 0 for order in found])
+    assert 1 / 60 < first < np.exp(4) / (np.exp(4) + 59)

@@ -28,7 +28,8 @@ def run(folder: Path, data: str, *words: str) -> None:
 def test_everything_up_to_the_last_event_is_trained_on_judged_and_then_materialised(
     tmp_path: Path, asked: list[list[str]]
 ) -> None:
-    run(tmp_path, DATA, "--judge-weeks", "2", "--redis", "127.0.0.1:1")
+    told = ["--judge-weeks", "2", "--judge-all-events", "--gate-report", "gate.json"]
+    run(tmp_path, DATA, *told, "--redis", "127.0.0.1:1")
     fit, fill = asked
     last = generate(SyntheticConfig(user_count=20, item_count=40, weeks=2)).dataset.events["event_time"].max()
     assert fit[0] == "training.train"
@@ -36,6 +37,8 @@ def test_everything_up_to_the_last_event_is_trained_on_judged_and_then_materiali
     assert datetime.fromisoformat(fit[fit.index("--cutoff") + 1]) == last + timedelta(microseconds=1)
     assert fit[fit.index("--promote") + 1] == "gate"
     assert fit[fit.index("--judge-weeks") + 1] == "2"
+    assert "--judge-all-events" in fit
+    assert fit[fit.index("--gate-report") + 1] == "gate.json"
     assert "--warm-start" not in fit  # nothing serves yet
     assert fill[0] == "features.materialise"
     assert fill[fill.index("--redis") + 1] == "127.0.0.1:1"

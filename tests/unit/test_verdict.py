@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from features.vocab import Rows
-from tests.unit.judged_shop import FACTS, HALVES, QUERIES, SHOPPERS, N, listing, rows
+from tests.unit.judged_shop import FACTS, HALVES, QUERIES, SHOPPERS, N, Shopper, listing, rows
 from training.judgement import judge
 from training.shopper_metrics import ItemFacts
 from training.slices import Grouping
@@ -136,6 +137,39 @@ def test_a_task_that_too_few_shoppers_ask_is_refused_as_unmeasured() -> None:
     assert ("accuracy", "recall@20", "all") in named(verdict)
     assert "must be measured on 81 shoppers or more (80 shoppers)" in str(verdict.refusals[0])
     assert verdict.as_json()["findings"][0]["candidate"] is None
+
+
+def of_lists(free: Sequence[Shopper], taken: Sequence[Shopper], drawn: dict[str, list[Rows]]) -> Verdict:
+    """The verdict where lists led to events: shoppers as free events and as draws tell of them."""
+    same = {task: {CANDIDATE: lists, SERVING: lists} for task, lists in GOOD.items()}
+    free_ones = judge(same, free, FACTS, seed=0, ours=CANDIDATE)
+    return weigh(free_ones.beside(judge({"drawn": drawn}, taken, FACTS, seed=0, ours=CANDIDATE)), LIMITS, seed=0)
+
+
+NOTHING = [replace(query, truth=rows()) for query in QUERIES]
+EQUAL = {CANDIDATE: GOOD["all"], SERVING: GOOD["all"]}
+
+
+@pytest.mark.parametrize(("free", "taken"), [(QUERIES, NOTHING), (NOTHING, QUERIES)])
+def test_where_lists_led_to_events_either_kind_of_them_is_enough(free: list[Shopper], taken: list[Shopper]) -> None:
+    assert of_lists(free, taken, EQUAL).passed
+
+
+def test_neither_kind_is_refused_with_what_would_help() -> None:
+    verdict = of_lists(NOTHING, NOTHING, EQUAL)
+    assert {(metric, task) for _, metric, task in named(verdict)} == {
+        ("recall@20", "all"),
+        ("ndcg@20", "all"),
+        ("recall@20", "new"),
+        ("ndcg@20", "new"),
+        ("ndcg@20", "drawn"),
+    }
+    assert all(str(found).endswith("explore more (0 shoppers)") for found in verdict.refusals)
+
+
+def test_a_worse_order_of_what_was_drawn_is_refused_whatever_the_free_events_say() -> None:
+    worse = {CANDIDATE: listing(5, 0, 1), SERVING: GOOD["all"]}
+    assert named(of_lists(QUERIES, QUERIES, worse)) == {("accuracy", "ndcg@20", "drawn")}
 
 
 def test_the_same_seed_gives_the_same_verdict_as_plain_json() -> None:

@@ -16,11 +16,16 @@ from features.encode import Floats
 from features.vocab import NO_ROWS, Rows
 from services.ranking.ordering.rank import RankedList
 
+_FURTHEST = 2.0
+"""Standard deviations from the mean beyond which scores are taken for equal: a ranker's scores have long tails, and an
+item far out in one would be drawn nearly every time, which tries out nothing."""
+
 
 def drawn(ranked: RankedList, recommendation_id: str, left_out: Rows = NO_ROWS) -> RankedList:
     """All items of a list in an order drawn for this recommendation, with their propensities.
 
-    Scores are taken relative to their standard deviation: an item one above another comes before it e times as often.
+    Scores are taken relative to their standard deviation: an item one above another comes before it e times as often,
+    and none e⁴ times as often as another.
 
     Args:
         ranked: Of distinct rows.
@@ -28,10 +33,19 @@ def drawn(ranked: RankedList, recommendation_id: str, left_out: Rows = NO_ROWS) 
         left_out: Rows that cannot be shown, int32: they are not drawn, though their scores count in the deviation.
     """
     seed = int.from_bytes(hashlib.blake2b(recommendation_id.encode(), digest_size=8).digest(), "little")
-    spread = (float(ranked.scores.std()) if ranked.rows.size else 0.0) or 1.0
     noise = np.random.default_rng(seed).gumbel(size=ranked.rows.size)
-    tried = ranked.in_order(np.argsort(-(ranked.scores / spread + noise), kind="stable")).without(left_out)
-    return replace(tried, propensities=draw_chances(tried.scores / spread))
+    logits = _logits(ranked.scores)
+    order = np.argsort(-(logits + noise), kind="stable")
+    order = order[~np.isin(ranked.rows[order], left_out)]
+    return replace(ranked.in_order(order), propensities=draw_chances(logits[order]))
+
+
+def _logits(scores: Floats) -> Floats:
+    """Standardised scores, float32 [n]."""
+    if not scores.size:
+        return scores
+    standardised: Floats = (scores - scores.mean()) / (float(scores.std()) or 1.0)
+    return standardised.clip(-_FURTHEST, _FURTHEST)
 
 
 def draw_chances(logits: npt.NDArray[np.floating]) -> Floats:
