@@ -141,6 +141,7 @@ def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
         **remote,
         **several,
         "OMP_NUM_THREADS": "1",
+        "POLARS_MAX_THREADS": "1",
         "AISLE_BUNDLES": str(config.bundles),
         "AISLE_CLOCK": config.clock,
         "AISLE_REDIS": f"127.0.0.1:{ports['valkey']}",

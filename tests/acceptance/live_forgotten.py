@@ -95,7 +95,7 @@ def measured(folder: Path, bundles: Path) -> list[Row]:
     folders, bundle = Folders(folder / "build", bundles), open_bundle(serving_path(bundles))
     source = folder / "source"
     _write_source(bundle, source)
-    settings = {"LOG_SECONDS": 1}
+    settings = {"LOG_SECONDS": 5}  # long enough for what is still in a stream to be looked at there
     with (
         live_parts(folders, append_fsync="everysec", settings=settings) as stack,
         grpc.insecure_channel(stack.addresses["ingest"]) as channel,

@@ -9,6 +9,7 @@ texts are those of products of the shop with a word more. A shopper of a taste i
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,9 +33,9 @@ from services.client import AsyncRecommendationClient
 from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
 from services.ranking.ordering.explain import EVIDENCE_ITEMS
-from services.stack import Stack
+from services.stack import Stack, StackConfig, running_stack
 from tests.acceptance.live_load import Load, RunningLoad, load_under_way
-from tests.acceptance.ranking_stack import FOR_YOU, LOGS, pinned_stack, shoppers
+from tests.acceptance.ranking_stack import DATA, FOR_YOU, LOGS, shoppers
 from tests.acceptance.rows import Row, at_least, at_most, told
 
 PER_SECOND = 1000.0
@@ -122,16 +123,20 @@ class Clients:
 
 
 def freshness() -> list[Row]:
-    """Two hundred clicks and a hundred new items under a thousand events a second."""
+    """Two hundred clicks and a hundred new items under a thousand events a second, on all cores and from empty stores:
+    what an earlier run left behind would come first."""
     bundles, everyone = Path("bundles"), shoppers()
     bundle = open_bundle(serving_path(bundles))
     probing = everyone[:CLICKS]
     load = Load(bundles=bundles, prefix=f"fresh-{time.time_ns()}", per_second=PER_SECOND, batch=BATCH, connections=2)
-    with (
-        pinned_stack(live=True) as stack,
-        load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
-    ):
-        return measured(stack, bundle, probing, CLICKS, NEW_ITEMS, running)
+    with tempfile.TemporaryDirectory(dir="build", prefix="live-freshness-") as folder:
+        (Path(folder) / "data").symlink_to(Path("build/data").resolve())  # prepared already
+        config = StackConfig(data=DATA, build=Path(folder), ranking_port=0)
+        with (
+            running_stack(config) as stack,
+            load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
+        ):
+            return measured(stack, bundle, probing, CLICKS, NEW_ITEMS, running)
 
 
 def measured(
