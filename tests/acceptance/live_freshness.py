@@ -29,6 +29,7 @@ from features import bundle as files
 from features.bundle import Bundle, open_bundle, serving_path
 from features.encode import Floats
 from features.item_text import item_text
+from features.vocab import Rows
 from services.client import AsyncRecommendationClient
 from services.common.scorer import TritonScorer
 from services.common.towers import TowerModels
@@ -46,7 +47,8 @@ WARM_UP = 10
 LONGEST_SECONDS = 10.0
 BOUND_SECONDS = 1.0
 _CALL_SECONDS = 5.0
-_PAUSE_SECONDS = 0.005
+_PAUSE_SECONDS = 0.02
+"""Between two looks: asking costs the machine what the updater needs."""
 _TEXT_SECONDS = 30.0
 _PAGE = 100
 _NEIGHBOURS = 5
@@ -65,8 +67,10 @@ class Shop:
     """The bundle's ITEMS."""
     vectors: Floats
     """float32 [N, 128], in their order."""
-    may_show: Sequence[int]
-    """Rows that a list without a filter may hold."""
+    may_show: Rows
+    """int32 [M]: the rows that a list without a filter may hold."""
+    shown: Floats
+    """float32 [M, 128], the vectors of these."""
     row_of: Mapping[str, int]
     """By outside id."""
 
@@ -76,18 +80,21 @@ class Shop:
         items = pl.read_parquet(bundle.path(files.ITEMS))
         vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
         row_of = {item_id: row for row, item_id in enumerate(items["item_id"].to_list())}
-        return cls(items, vectors, np.flatnonzero(~items["sensitive"].to_numpy()).tolist(), row_of)
+        may_show = np.flatnonzero(~items["sensitive"].to_numpy()).astype(np.int32)
+        return cls(items, vectors, may_show, vectors[may_show], row_of)
 
     def nearest(self, vector: Floats, count: int) -> list[int]:
         """Rows of the largest dot products, best first, of those that may be shown."""
-        scores = self.vectors[self.may_show] @ vector
-        return [self.may_show[place] for place in np.argsort(-scores, kind="stable")[:count]]
+        return self._largest(self.shown @ vector, count)
 
     def alike(self, vector: Floats, count: int) -> list[int]:
         """Rows of the largest cosines, best first, of those that may be shown."""
-        own = self.vectors[self.may_show]
-        scores = own @ vector / np.maximum(np.linalg.norm(own, axis=1), 1e-12)
-        return [self.may_show[place] for place in np.argsort(-scores, kind="stable")[:count]]
+        return self._largest(self.shown @ vector / np.maximum(np.linalg.norm(self.shown, axis=1), 1e-12), count)
+
+    def _largest(self, scores: Floats, count: int) -> list[int]:
+        best = np.sort(np.argpartition(-scores, count)[:count])
+        found: list[int] = self.may_show[best[np.argsort(-scores[best], kind="stable")]].tolist()
+        return found
 
     def is_nearer(self, to: int, row: int, others: Sequence[str]) -> bool:
         """Whether a row is clearly more alike to another one than the last of three others is."""
