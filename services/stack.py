@@ -24,7 +24,8 @@ from services.common.valkey import Fsync, ValkeyConfig, start_valkey
 _READY_SECONDS = 90.0
 _MODULES = {"updater": "services.ingest.updater"}
 """Where a part's module is not called as the part is."""
-_FREE_PORTS = ("valkey", "triton", "triton_http", "triton_metrics", "retrieval", "updater")
+_UPDATER_PORT = "AISLE_UPDATER_PORT"
+_FREE_PORTS = ("valkey", "triton", "triton_http", "triton_metrics", "retrieval")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,8 @@ class StackConfig:
     """Whether the ranking service asks the retrieval service rather than an index of its own."""
     ranking_processes: int | None = None
     """How many share the ranking port; default: what the environment says, or one."""
+    updaters: int = 1
+    """Processes that share the shards: `updater`, `updater-2`, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def running_stack(config: StackConfig) -> Iterator[Stack]:
     """
     stack = Stack()
     with contextlib.ExitStack() as stopping:
-        ports = {name: free_port() for name in _FREE_PORTS}
+        ports = {name: free_port() for name in (*_FREE_PORTS, *_updaters(config))}
         first = config.ranking_port
         ports |= {"ranking": first or free_port(), "ingest": first + 2 if first else free_port()}
         _start(stack, config, ports, stopping)
@@ -127,9 +130,10 @@ def _start(stack: Stack, config: StackConfig, ports: dict[str, int], stopping: c
     take("valkey", partial(start_valkey, valkey))
     environment = _environment(config, ports)
     for name in ("triton", *_servers(config)):
-        module = _MODULES.get(name, f"services.{name}")
+        module = _MODULES.get(name.partition("-")[0], f"services.{name}")
+        own = environment | {_UPDATER_PORT: str(ports[name])} if name.startswith("updater") else environment
         command, log_path = [sys.executable, "-m", module], config.build / "logs" / f"{name}.log"
-        take(name, partial(ManagedProcess, name, command, log_path=log_path, environment=environment))
+        take(name, partial(ManagedProcess, name, command, log_path=log_path, environment=own))
 
 
 def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
@@ -156,7 +160,6 @@ def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
         "AISLE_RETRIEVAL_PORT": str(ports["retrieval"]),
         "AISLE_RANKING_PORT": str(ports["ranking"]),
         "AISLE_INGEST_PORT": str(ports["ingest"]),
-        "AISLE_UPDATER_PORT": str(ports["updater"]),
         "AISLE_LIVE_DIR": str(config.build / "live"),
         "AISLE_TRAINING_DIR": str(config.build),
     }
@@ -164,7 +167,11 @@ def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
 
 def _servers(config: StackConfig) -> tuple[str, ...]:
     """The parts that answer the gRPC health service."""
-    return ("retrieval", "ranking", "ingest", "updater") if config.live else ("retrieval", "ranking")
+    return ("retrieval", "ranking", "ingest", *_updaters(config)) if config.live else ("retrieval", "ranking")
+
+
+def _updaters(config: StackConfig) -> list[str]:
+    return ["updater", *(f"updater-{number}" for number in range(2, config.updaters + 1))]
 
 
 def _jobs(config: StackConfig, redis: str) -> Iterator[ManagedProcess]:

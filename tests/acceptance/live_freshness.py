@@ -130,15 +130,14 @@ class Clients:
 
 
 def freshness() -> list[Row]:
-    """Two hundred clicks and a hundred new items under a thousand events a second, on all cores and from empty stores:
-    what an earlier run left behind would come first."""
+    """Two hundred clicks and a hundred new items under a thousand events a second, on all cores, with two updaters, and
+    from empty stores: what an earlier run left behind would come first."""
     bundles, everyone = Path("bundles"), shoppers()
     bundle = open_bundle(serving_path(bundles))
     probing = everyone[:CLICKS]
     load = Load(bundles=bundles, prefix=f"fresh-{time.time_ns()}", per_second=PER_SECOND, batch=BATCH, connections=2)
     with tempfile.TemporaryDirectory(dir="build", prefix="live-freshness-") as folder:
-        (Path(folder) / "data").symlink_to(Path("build/data").resolve())  # prepared already
-        config = StackConfig(data=DATA, build=Path(folder), ranking_port=0)
+        config = StackConfig(data=DATA, build=Path(folder), data_cache=Path("build/data"), ranking_port=0, updaters=2)
         with (
             running_stack(config) as stack,
             load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
