@@ -160,6 +160,7 @@ def _environment(config: StackConfig, ports: dict[str, int]) -> dict[str, str]:
         "AISLE_RETRIEVAL_PORT": str(ports["retrieval"]),
         "AISLE_RANKING_PORT": str(ports["ranking"]),
         "AISLE_INGEST_PORT": str(ports["ingest"]),
+        _UPDATER_PORT: str(ports["updater"]),
         "AISLE_LIVE_DIR": str(config.build / "live"),
         "AISLE_TRAINING_DIR": str(config.build),
     }

@@ -62,6 +62,8 @@ def _command(config: ValkeyConfig) -> list[str | Path]:
         *("--save", ""),  # no snapshots: the append-only file is the only copy on disk
         *("--appendonly", "yes" if config.append_only else "no"),
         *("--appendfsync", config.append_fsync),
+        # Rows that change all the time fill the file: rewritten at its double, as by default, that is done without end.
+        *("--auto-aof-rewrite-percentage", "300"),
     ]
 
 

@@ -47,7 +47,7 @@ WARM_UP = 10
 LONGEST_SECONDS = 10.0
 BOUND_SECONDS = 1.0
 _CALL_SECONDS = 5.0
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 """Between two looks: asking costs the machine what the updater needs."""
 _TEXT_SECONDS = 30.0
 _PAGE = 100
