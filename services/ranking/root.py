@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from features.clock import open_clock
 from features.store import StoreUnavailable, UserReader, close_store, open_store
 from services.common.breaker import Breaker, export_states
+from services.common.ending import ended
 from services.common.overload import NO_TURNS, Turns
 from services.common.pointer import Pointer, following
 from services.common.scorer import Scorer, TritonScorer
@@ -125,9 +126,9 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
+        await ended([task])
         with suppress(asyncio.CancelledError):
-            await task
+            task.result()
 
 
 def _observers(settings: RankingSettings, registry: CollectorRegistry) -> Observers:

@@ -1,7 +1,7 @@
 """Puts the catalogue's parts together, as part of the ingest process. Tests hand in their own settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from features.bundle import serving_path
 from services.common.breaker import Breaker
+from services.common.ending import ended
 from services.common.pointer import Pointer, following
 from services.common.scorer import TritonScorer
 from services.common.streams import Client
@@ -27,9 +28,6 @@ from services.ingest.catalog.store import CatalogueStore
 from services.ingest.catalog.switching import Switching
 from services.ingest.catalog.texts import TextVectors
 from services.ingest.settings import IngestSettings
-
-_CANCEL_SECONDS = 1.0
-"""How long a task may take to notice that it is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +86,4 @@ async def _running(serving: Serving, keeper: Keeper) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await _ended(tasks)
-
-
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: the client of Valkey swallows a cancellation that meets an
-    answer."""
-    running = set(tasks)
-    while running:
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=_CANCEL_SECONDS)
+        await ended(tasks)

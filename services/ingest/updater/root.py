@@ -14,6 +14,7 @@ from features.clock import Clock, open_clock
 from features.shopper_digest import open_digest
 from features.store import StoreUnavailable, UserWriter, close_store, open_store
 from services.common import streams
+from services.common.ending import ended
 from services.common.freshness import lags
 from services.common.pointer import Pointer, following
 from services.common.streams import Unavailable
@@ -86,13 +87,10 @@ class Updater:
         try:
             while not stop.is_set():
                 await self._turn()
-            beside[1].cancel()
-            await asyncio.gather(beside[1], return_exceptions=True)
+            await ended(beside[1:2])
             await self._drain()
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await ended(beside)
             await self._arrivals.close()
             await close_store(self._feast)
 
