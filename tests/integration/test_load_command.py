@@ -32,6 +32,9 @@ generator = { cpu_share = 1.0, late_p99_ms = 10000, waiting_share = 1.0 }
 """
 """No waiting time is judged: the machine that tests run on is anybody's guess."""
 
+NO_BUNDLE = ("--bundles", "/nowhere", "--data", "none", "--journeys", "home")
+"""A run that needs nothing but a target: whether this checkout has a bundle of its own makes no difference to it."""
+
 
 def load_test(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "loadtest", *map(str, words)]
@@ -81,7 +84,7 @@ def test_the_gate_lets_a_good_build_pass_and_stops_one_that_fails_calls(own_stac
 
 def test_the_knee_of_a_server_of_known_capacity_is_found(tmp_path: Path) -> None:
     with known_server(1, 0.01, tmp_path / "log") as address:
-        words = ["--first-rate", 60, "--step-seconds", 4, "--resolution", 1.5, "--data", "none"]
+        words = ["--first-rate", 60, "--step-seconds", 4, "--resolution", 1.5, *NO_BUNDLE]
         found = load_test("--target", address, "--profile", "capacity", *words, "--out", tmp_path / "knee")
     assert found.returncode == 0, found.stdout
     knee = json.loads((tmp_path / "knee" / "capacity.json").read_text())
@@ -105,13 +108,13 @@ def test_wrong_usage_is_told(
 ) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is pytest's
     with pytest.raises(SystemExit) as ended:
-        main([*words, "--out", str(tmp_path / "run")])
+        main([*words, *NO_BUNDLE, "--out", str(tmp_path / "run")])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_a_target_that_does_not_answer_says_nothing_about_a_build(tmp_path: Path) -> None:
-    found = load_test("--target", "127.0.0.1:1", "--data", "none", "--rate-seconds", 1, 1, "--out", tmp_path / "run")
+    found = load_test("--target", "127.0.0.1:1", *NO_BUNDLE, "--rate-seconds", 1, 1, "--out", tmp_path / "run")
     assert found.returncode == 3, found.stdout
     assert "127.0.0.1:1: UNAVAILABLE" in found.stdout
