@@ -8,7 +8,6 @@ file in one step and one process at a time; taking a key back is deleting its en
 """
 
 import argparse
-import fcntl
 import hashlib
 import hmac
 import os
@@ -16,12 +15,13 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.common.exclusive import exclusive
 from services.common.limits import DEFAULT_TENANT, ID_CHARACTERS_MAX
 
 KEY_HEADER = "x-api-key"
@@ -112,15 +112,12 @@ def add_key(path: Path, tenant: str, name: str) -> str:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps other processes that add a key in that folder waiting."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise KeyFileError(f"{folder} cannot be opened ({error.strerror})") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(folder))
+        except OSError as error:
+            raise KeyFileError(f"{folder} cannot be opened ({error.strerror})") from None
         yield
-    finally:
-        os.close(descriptor)  # also unlocks
 
 
 def _replace(path: Path, text: str) -> None:

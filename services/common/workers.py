@@ -3,17 +3,20 @@
 Choices: the processes are started anew rather than forked (threads of gRPC and of the numerics do not survive a fork)
 and share the port by `SO_REUSEPORT`: the kernel gives each new connection to one of them. One that ends by itself is
 started again, unless it had hardly begun: then something is wrong with all of them, and the whole ends.
-Large arrays are mapped from the bundle's files, so that the processes share them. Knows no service.
+Large arrays are mapped from the bundle's files, so that the processes share them; for what takes long to make they have
+a folder in common. Knows no service.
 """
 
 import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from services.common.process import ManagedProcess, ProcessError
 
@@ -22,6 +25,8 @@ logger = logging.getLogger(__name__)
 WORKER = "AISLE_WORKER"
 """Set in the environment of a worker: its number, from 0."""
 
+_FOLDER = "AISLE_WORKER_FOLDER"
+"""Set in the environment of a worker: a folder of all workers of its service."""
 _SETTLED_SECONDS = 10.0
 
 
@@ -34,6 +39,17 @@ def worker_number() -> int | None:
     """Which worker this process is; None where it is no worker."""
     number = os.environ.get(WORKER)
     return None if number is None else int(number)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of this user alone: that of all workers of the service, which lasts as long as the service does; where
+    this process is no worker, one of its own that goes with the block."""
+    if shared := os.environ.get(_FOLDER):
+        yield Path(shared)
+        return
+    with tempfile.TemporaryDirectory(prefix="aisle-") as own:
+        yield Path(own)
 
 
 def run_workers(module: str, count: int) -> None:
@@ -55,7 +71,8 @@ def run_workers(module: str, count: int) -> None:
         signal.signal(number, on_stop)
     signal.signal(signal.SIGCHLD, on_child)
     with ExitStack() as ending:
-        workers = [_Worker(module, number) for number in range(count)]
+        shared = ending.enter_context(tempfile.TemporaryDirectory(prefix="aisle-"))
+        workers = [_Worker(module, number, shared) for number in range(count)]
         ending.callback(_stop_all, workers)
         while not stopping.is_set():
             something.wait()
@@ -66,10 +83,10 @@ def run_workers(module: str, count: int) -> None:
 
 
 class _Worker:
-    def __init__(self, module: str, number: int) -> None:
+    def __init__(self, module: str, number: int, shared: str) -> None:
         self._command: Sequence[str] = [sys.executable, "-m", module]
         self._name = f"{module.rpartition('.')[2]}-{number}"
-        self._environment = {**os.environ, WORKER: str(number)}
+        self._environment = {**os.environ, WORKER: str(number), _FOLDER: shared}
         self._start()
 
     def _start(self) -> None:

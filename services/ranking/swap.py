@@ -17,7 +17,6 @@ import asyncio
 import ctypes
 import gc
 import logging
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ from features.bundle import RANKER, open_bundle
 from services.common.pointer import Pointer
 from services.common.towers import VECTOR_WIDTH
 from services.ranking.answers import House
-from services.ranking.compiling import compile_aside
+from services.ranking.compiling import compiled_aside
 from services.ranking.pipeline import Pipeline
 from services.ranking.release import Release, load_release
 from services.ranking.retriever import RetrieverUnavailable
@@ -150,9 +149,7 @@ class Serving:
 
 async def _loaded(root: Path) -> Release:
     await asyncio.to_thread(open_bundle, root)  # before anything of it is compiled
-    with tempfile.TemporaryDirectory(prefix="aisle-") as folder:
-        code = Path(folder) / "ranker.o"
-        await compile_aside(root / RANKER, code)
+    async with compiled_aside(root / RANKER) as code:
         return await asyncio.to_thread(load_release, root, lambda: code)
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,11 +66,15 @@ class World:
 
 @pytest.fixture
 def world(shop: TinyShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    async def in_this_process(model: Path, code: Path) -> None:
+    @asynccontextmanager
+    async def in_this_process(model: Path) -> AsyncIterator[Path]:
         """A child process takes seconds to start."""
+        code = tmp_path / "code"
+        code.unlink(missing_ok=True)
         compile_trees(model.read_text(), code)
+        yield code
 
-    monkeypatch.setattr(swap, "compile_aside", in_this_process)
+    monkeypatch.setattr(swap, "compiled_aside", in_this_process)
     monkeypatch.setattr(swap, "_PROBE_SECONDS", PROBE_SECONDS)
     monkeypatch.setattr(swap, "_OUTAGE_SECONDS", OUTAGE_SECONDS)
     monkeypatch.setattr(swap, "_LAST_REQUESTS_SECONDS", 0.0)
