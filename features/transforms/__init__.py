@@ -9,6 +9,15 @@ This package does not know Feast, the ranker's matrix or item rows: ids in, ids 
 
 from features.transforms.events import category_name, known_events, regular_prices, weighted
 from features.transforms.items import item_features
-from features.transforms.users import user_features
+from features.transforms.users import ItemFacts, shoppers_features, user_features
 
-__all__ = ["category_name", "item_features", "known_events", "regular_prices", "user_features", "weighted"]
+__all__ = [
+    "ItemFacts",
+    "category_name",
+    "item_features",
+    "known_events",
+    "regular_prices",
+    "shoppers_features",
+    "user_features",
+    "weighted",
+]

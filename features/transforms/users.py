@@ -30,32 +30,63 @@ _ON_SALE = 0.9
 _NEVER = np.iinfo(np.int64).min
 
 
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """Items as shoppers' features need them, in the order of their ids."""
+
+    item_ids: pl.Series
+    """Enum [N], whose categories are these ids: a number is an item's place here."""
+    leaves: pl.Series
+    """Enum [N]: the whole category path of each, in the order of the texts; empty for an item without."""
+    categories: pl.Series
+    """Enum [N]: likewise, of its first two levels."""
+    regular_prices: pl.Series
+    """float64 [N], null where nothing was asked."""
+
+    @classmethod
+    def of(cls, items: pl.DataFrame, prices: pl.DataFrame) -> "ItemFacts":
+        """Args: items: The ITEMS table. prices: `regular_prices`, also of other items."""
+        table = (
+            items.select("item_id", leaf=category_name().fill_null(""), category=category_name(2).fill_null(""))
+            .join(prices, on="item_id", how="left", maintain_order="left")
+            .sort("item_id")
+        )
+        item_ids = table["item_id"].cast(pl.Enum(table["item_id"]))
+        return cls(item_ids, _coded(table["leaf"]), _coded(table["category"]), table["regular_price"])
+
+
 def user_features(known: pl.DataFrame, items: pl.DataFrame, prices: pl.DataFrame | None = None) -> pl.DataFrame:
     """One row per shopper with the USER_FEATURES, from `known_events`.
 
     Args:
-        known: The result of `known_events`; it is enough that each shopper's events are in its order. Ids may be Enums
-            whose categories are in the order of their texts.
+        known: The result of `known_events`.
         items: The ITEMS table; only events with these items count.
         prices: What `regular_prices` made of more events than these; by default it is asked of `known`.
 
     Returns:
         `user_id` and the USER_FEATURES columns, sorted by `user_id`.
     """
-    catalogue = (
-        items.select("item_id", leaf=category_name().fill_null(""), category_2=category_name(2).fill_null(""))
-        .join(regular_prices(known) if prices is None else prices, on="item_id", how="left", maintain_order="left")
-        .sort("item_id")
-        .with_row_index("item")
-    )
-    events = _Events.of(known, catalogue)
+    return shoppers_features(known, ItemFacts.of(items, regular_prices(known) if prices is None else prices))
+
+
+def shoppers_features(known: pl.DataFrame, facts: ItemFacts) -> pl.DataFrame:
+    """`user_features` over items that were made ready once.
+
+    Args:
+        known: `known_events`, or as much of them as `_Events` takes; it is enough that each shopper's events are in
+            its order. Ids may be Enums: shoppers' in the order of their texts, items' of the type of `item_ids`.
+        facts: Only events with these items count.
+
+    Returns:
+        As `user_features`.
+    """
+    events = _Events.of(known, facts)
     pairs = _Pairs.of(events)
-    leaf, category = _coded(catalogue["leaf"]), _coded(catalogue["category_2"])
-    per_shopper = [_user_scalars(events, pairs), _histories(events), _repeats(pairs, catalogue["item_id"])]
+    per_shopper = [_user_scalars(events, pairs), _histories(events), _repeats(pairs, facts.item_ids)]
     table = pl.concat([per_shopper[0], *(frame.drop("shopper") for frame in per_shopper[1:])], how="horizontal")
     for frame in (
-        _affinities(pairs, leaf, "leaf_names", "leaf_weights", spec.LEAF_LENGTH),
-        _affinities(pairs, category, "category_names", "category_weights", spec.CATEGORY_LENGTH),
+        _affinities(pairs, facts.leaves, "leaf_names", "leaf_weights", spec.LEAF_LENGTH),
+        _affinities(pairs, facts.categories, "category_names", "category_weights", spec.CATEGORY_LENGTH),
     ):
         table = table.join(frame, on="shopper", how="left", maintain_order="left")
     table = table.with_columns(user_id=events.user_ids)
@@ -84,27 +115,27 @@ class _Events:
     shoppers: Codes
     """For each event, the place in `user_ids`; ascending."""
     items: Codes
-    """For each event, the row in the catalogue."""
+    """For each event, the place among the items."""
     times_us: Codes
 
     @classmethod
-    def of(cls, known: pl.DataFrame, catalogue: pl.DataFrame) -> "_Events":
+    def of(cls, known: pl.DataFrame, facts: ItemFacts) -> "_Events":
         columns = ("user_id", "item_id", "event_type", "event_time", "price", "session_id", "weight")
-        places = catalogue.select("item_id", "item", "regular_price")
-        frame = known.select(columns).join(places, on="item_id", how="inner", maintain_order="left")
+        frame = known.select(columns).with_columns(pl.col("item_id").cast(facts.item_ids.dtype, strict=False))
+        frame = frame.filter(pl.col("item_id").is_not_null()) if frame["item_id"].has_nulls() else frame
         user_ids = _coded(frame["user_id"])
         users = _numbers(user_ids)
         if (users[1:] < users[:-1]).any():
             order = order_by(users)
             frame, user_ids, users = frame[order], user_ids[order], users[order]
-        begins = starts_of(users)
+        begins, items = starts_of(users), _numbers(frame["item_id"]).astype(np.int64)
         starts = np.flatnonzero(begins)
         return cls(
-            frame,
+            frame.with_columns(regular_price=facts.regular_prices.gather(items)),
             frame["user_id"][starts],
             starts,
             np.cumsum(begins) - 1,
-            frame["item"].to_numpy().astype(np.int64),
+            items,
             frame.select(microseconds("event_time")).to_series().to_numpy(),
         )
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.transforms import known_events, regular_prices, user_features
-from services.ingest.updater.rows import Shop, update, update_isolated
+from features.transforms import ItemFacts, known_events, regular_prices, user_features
+from services.ingest.updater.rows import update, update_isolated
 from services.ingest.updater.state import frame_of, lines_of
 from tests.shop import day, event, events, item, items
 from tests.strategies import Row
@@ -17,7 +17,7 @@ CATALOGUE = items(
     item("GIFT-CARD"),
 )
 PRICES = pl.DataFrame({"item_id": ["OAT-MILK", "COW-MILK"], "regular_price": [2.0, 1.0]})
-SHOP = Shop(CATALOGUE.select("item_id", "category"), PRICES)
+SHOP = ItemFacts.of(CATALOGUE.select("item_id", "category"), PRICES)
 
 
 def random_events(count: int, seed: int) -> pl.DataFrame:
@@ -61,7 +61,7 @@ def test_rows_after_many_small_updates_equal_a_recount(seed: int) -> None:
 def test_regular_prices_are_those_that_are_given() -> None:
     new = events(event("a", "OAT-MILK", 1, price=1.5))
     assert update({"a": b""}, new, SHOP).rows["discount_share"].item() == 1.0
-    same = Shop(CATALOGUE.select("item_id", "category"), regular_prices(known_events(new, day(10))))
+    same = ItemFacts.of(CATALOGUE.select("item_id", "category"), regular_prices(known_events(new, day(10))))
     assert update({"a": b""}, new, same).rows["discount_share"].item() == 0.0
 
 
@@ -83,7 +83,9 @@ def test_an_event_of_an_unknown_item_is_kept_and_counts_once_the_item_is_known()
     done = update({"a": b""}, events(event("a", "NEWCOMER", 1)), SHOP)
     assert done.rows.is_empty()
     grown = items(*CATALOGUE.to_dicts(), item("NEWCOMER", "Dairy"))
-    later = update(done.appended, events(event("a", "OAT-MILK", 2)), Shop(grown.select("item_id", "category"), PRICES))
+    later = update(
+        done.appended, events(event("a", "OAT-MILK", 2)), ItemFacts.of(grown.select("item_id", "category"), PRICES)
+    )
     assert later.rows["event_count"].item() == 2
 
 

@@ -14,8 +14,8 @@ import polars as pl
 from features import bundle as files
 from features.bundle import Bundle, BundleError
 from features.live_items import LiveItem, from_json, items_table
+from features.transforms import ItemFacts
 from services.common.streams import BEGINNING, CATALOGUE_CHANGES, CATALOGUE_ITEMS, Client, EntryId, one_error
-from services.ingest.updater.rows import Shop
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Catalogue:
         self._items, self._prices = pl.DataFrame(), pl.DataFrame()
         self._live: dict[str, LiveItem] = {}
         self._seen: EntryId | None = None
-        self._shop: Shop | None = None
+        self._facts: ItemFacts | None = None
 
     def use(self, bundle: Bundle) -> None:
         """Take a bundle's items and prices.
@@ -46,17 +46,17 @@ class Catalogue:
             raise BundleError(f"{error}; live events need a bundle that was trained with this version") from None
         self._prices = pl.read_parquet(prices)
         self._items = pl.read_parquet(bundle.path(files.ITEMS), columns=list(_COLUMNS))
-        self._shop = None
+        self._facts = None
 
-    async def shop(self) -> Shop:
+    async def facts(self) -> ItemFacts:
         """Items and prices as they stand.
 
         Raises:
             Unavailable: Valkey did not answer.
         """
-        if await self._read_changes() or self._shop is None:
-            self._shop = Shop(self._table(), self._prices)
-        return self._shop
+        if await self._read_changes() or self._facts is None:
+            self._facts = ItemFacts.of(self._table(), self._prices)
+        return self._facts
 
     async def _read_changes(self) -> bool:
         """Whether live items have changed since the last call."""

@@ -15,26 +15,14 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from features.transforms import user_features, weighted
-from features.transforms.grouping import order_by
+from features.transforms import ItemFacts, shoppers_features, weighted
+from features.transforms.grouping import Codes, order_by, starts_of
 from services.ingest.updater.state import EVENTS_OF_STATE, counts, lines_of, numbered_frame_of, shopper_type
 
 END = datetime(9999, 1, 1, tzinfo=UTC)
 """After every event: what was accepted counts at once, also when its clock was ahead of ours."""
 _REASON_LENGTH = 500
 _KEYS = ["user_id", "event_id"]
-
-
-class Shop:
-    """What shoppers' features need beside their events."""
-
-    def __init__(self, items: pl.DataFrame, regular_prices: pl.DataFrame) -> None:
-        """Args: items: `item_id` and `category` of the ITEMS table. regular_prices: `item_id` and `regular_price`."""
-        self.item_id = pl.Enum(items["item_id"].sort())
-        """Type of the items' ids, in the order of their texts."""
-        known = regular_prices.filter(pl.col("item_id").is_in(items["item_id"].implode()))
-        self.items = items.select(pl.col("item_id").cast(self.item_id), "category")
-        self.regular_prices = known.with_columns(pl.col("item_id").cast(self.item_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +35,13 @@ class Update:
     """Shopper to the lines that their state grows by."""
 
 
-def update(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) -> Update:
+def update(states: Mapping[str, bytes], new: pl.DataFrame, facts: ItemFacts) -> Update:
     """The rows of shoppers after their new events.
 
     Args:
         states: Shopper to state, for every shopper of `new`; empty for one who is new.
         new: At least the columns of EVENTS_OF_STATE. An event id that the shopper has already changes nothing.
-        shop: Items and prices.
+        facts: Items and prices.
 
     Raises:
         ValueError: a state cannot be read.
@@ -65,30 +53,34 @@ def update(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) -> Update
     fresh = arrived.join(again, on=_KEYS, how="anti", maintain_order="left")
     if (shoppers := fresh["user_id"].unique()).len() < len(states):
         before = before.filter(pl.col("user_id").is_in(shoppers.implode()))
-    events = pl.concat([before, fresh]).with_columns(pl.col("item_id").cast(shop.item_id, strict=False))
-    known = _in_order(events).lazy().pipe(weighted).collect()
-    items = shop.items.join(known.select("item_id").unique(), on="item_id", how="semi")
-    rows = user_features(known, items, shop.regular_prices).with_columns(pl.col("user_id").cast(pl.String))
+    events = pl.concat([before, fresh]).with_columns(pl.col("item_id").cast(facts.item_ids.dtype, strict=False))
+    known = events[_order(events)].lazy().pipe(weighted).collect()
+    rows = shoppers_features(known, facts).with_columns(pl.col("user_id").cast(pl.String))
     return Update(rows, lines_of(fresh.with_columns(pl.col("user_id").cast(pl.String))))
 
 
-def _in_order(events: pl.DataFrame) -> pl.DataFrame:
+def _order(events: pl.DataFrame) -> Codes:
     """Shopper by shopper, each one's events as `known_events` orders them; mostly they arrived in that order."""
     shoppers = events["user_id"].to_physical().to_numpy()
+    times = events["event_time"].dt.timestamp("us").to_numpy()
     order = order_by(shoppers)
-    shoppers, times = shoppers[order], events["event_time"].dt.timestamp("us").to_numpy()[order]
-    ids = events["event_id"][order]
-    tied = times[1:] == times[:-1]
-    unordered = (times[1:] < times[:-1]) | (tied & (ids[1:] < ids[:-1]).to_numpy())
-    unordered &= shoppers[1:] == shoppers[:-1]
-    if unordered.any():
-        places = np.flatnonzero(np.isin(shoppers, shoppers[1:][unordered]))
-        theirs = events[order[places]].select(pl.arg_sort_by("user_id", "event_time", "event_id")).to_series()
-        order[places] = order[places][theirs.to_numpy()]
-    return events[order]
+    if ((times[order][1:] < times[order][:-1]) & ~starts_of(shoppers[order])[1:]).any():
+        order = order[np.lexsort((times[order], shoppers[order]))]
+    begins = starts_of(shoppers[order], times[order])
+    tied = np.flatnonzero(~begins[1:])
+    ids = events["event_id"]
+    unordered = tied[(ids[order[tied + 1]] < ids[order[tied]]).to_numpy()]
+    if len(unordered):
+        moments = np.cumsum(begins)
+        places = np.flatnonzero(np.isin(moments, moments[unordered]))
+        same = pl.DataFrame({"moment": moments[places], "event_id": ids[order[places]]})
+        order[places] = order[places][same.select(pl.arg_sort_by("moment", "event_id")).to_series().to_numpy()]
+    return order
 
 
-def update_isolated(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) -> tuple[list[Update], dict[str, str]]:
+def update_isolated(
+    states: Mapping[str, bytes], new: pl.DataFrame, facts: ItemFacts
+) -> tuple[list[Update], dict[str, str]]:
     """`update`, where one shopper whose row cannot be computed does not stop the others: halves are tried apart.
 
     Returns:
@@ -97,7 +89,7 @@ def update_isolated(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) 
     if not states:
         return [], {}
     try:
-        return [update(states, new, shop)], {}
+        return [update(states, new, facts)], {}
     except (Exception, pl.exceptions.PanicException) as error:
         if len(states) == 1:
             return [], {next(iter(states)): f"{type(error).__name__}: {error}"[:_REASON_LENGTH]}
@@ -106,7 +98,7 @@ def update_isolated(states: Mapping[str, bytes], new: pl.DataFrame, shop: Shop) 
     names = list(states)
     for half in (names[: len(names) // 2], names[len(names) // 2 :]):
         theirs = new.filter(pl.col("user_id").is_in(half))
-        done, wrong = update_isolated({name: states[name] for name in half}, theirs, shop)
+        done, wrong = update_isolated({name: states[name] for name in half}, theirs, facts)
         updates += done
         failed |= wrong
     return updates, failed

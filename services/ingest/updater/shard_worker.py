@@ -120,8 +120,8 @@ class ShardWorker:
         states = {shopper: state for batch in batches for shopper, state in batch.states.items()}
         if not states:
             return []
-        new, shop = pl.concat(batch.frame() for batch in batches), await self._catalogue.shop()
-        updates, failed = await asyncio.to_thread(update_isolated, states, new, shop)
+        new, facts = pl.concat(batch.frame() for batch in batches), await self._catalogue.facts()
+        updates, failed = await asyncio.to_thread(update_isolated, states, new, facts)
         for batch in batches:
             for shopper in batch.states.keys() & failed.keys():
                 logger.error("made dead letters", extra={"user_id": shopper, "reason": failed[shopper]})
