@@ -3,6 +3,8 @@
 Choices:
 - Entries are read from the stream again when a file is due, rather than kept since their round: memory stays bounded,
   and whoever takes the shard over goes on from what the files' names say.
+- An updater's shards wait for different times, half of the longest to all of it: files of all of them at once would
+  make features wait.
 - Only entries that features know are written, so the stream can be cut at what is written.
 - Before each file: the lease must have more than a second left. Should two owners write the same entries all the same,
   readers take each entry once.
@@ -72,14 +74,16 @@ class LogWriter:
         for shard in self._logged.keys() - set(owned):
             del self._logged[shard]
             self._waiting_since.pop(shard, None)
-        for shard in owned:
+        for place, shard in enumerate(owned):
+            seconds = 0.0 if everything else self._seconds * (1.0 - 0.5 * place / len(owned))
             try:
                 with self._leases.using(shard):
-                    await self._write_shard(self._store_of(shard), everything=everything)
+                    await self._write_shard(self._store_of(shard), seconds)
             except LeaseLost:
                 logger.warning("left a file to a shard's new owner", extra={"shard": shard})
 
-    async def _write_shard(self, store: ShardStore, *, everything: bool) -> None:
+    async def _write_shard(self, store: ShardStore, seconds: float) -> None:
+        """Write what has waited for so long, or is enough for a file."""
         features, mirrored = await store.positions()
         logged = self._logged.get(store.shard)
         if logged is None or logged < mirrored:  # new here
@@ -89,7 +93,7 @@ class LogWriter:
             self._waiting_since.pop(store.shard, None)
             return
         since = self._waiting_since.setdefault(store.shard, time.monotonic())
-        is_due = everything or time.monotonic() - since >= self._seconds or await store.length() >= self._events
+        is_due = time.monotonic() - since >= seconds or await store.length() >= self._events
         while is_due and logged < features:
             logged = self._logged[store.shard] = await self._write_file(store, logged, features)
             self._waiting_since.pop(store.shard, None)

@@ -34,7 +34,7 @@ class UpdaterSettings(ServiceSettings):
     lease_seconds: Annotated[float, Field(gt=1, le=300)] = 5.0
     """After how long the shards of an updater that has died go to others. Seconds."""
     log_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
-    """A file of a shard's events is written when the oldest that is in none has waited this long. Seconds."""
+    """The longest that an event waits for its file; shards take turns, the first after half of it. Seconds."""
     log_events: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     """A file is written earlier when it would hold this many events; none holds more."""
     pseudonym_key_file: FilePath | None = None
