@@ -4,37 +4,30 @@ A click is there when two lists of the same shopper say so: RECENTLY_VIEWED show
 asked about a neighbour of the item, names it as evidence, which comes from the very features that the ranker is given.
 Items are drawn until one is found that must become evidence.
 A new item is there when SIMILAR_ITEMS of its nearest neighbour shows it, and the home page of a shopper of that taste.
-The nearest neighbour is found here, by the served text tower and the bundle's own vectors, as the largest cosine; new
-texts are those of products of the shop with a word more. A shopper of a taste is made by clicks on the neighbours.
+New texts are those of products of the shop with a word more; a shopper of a taste is made by clicks on
+the neighbours.
 """
 
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
 import numpy as np
-import polars as pl
 from aisle.v1 import catalog_service_pb2 as catalog
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 from aisle.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from aisle.v1.event_service_pb2_grpc import EventServiceStub
 
-from features import bundle as files
 from features.bundle import Bundle, open_bundle, serving_path
-from features.encode import Floats
-from features.item_text import item_text
-from features.vocab import Rows
 from services.client import AsyncRecommendationClient
-from services.common.scorer import TritonScorer
-from services.common.towers import TowerModels
-from services.ranking.ordering.explain import EVIDENCE_ITEMS
 from services.stack import Stack, StackConfig, running_stack
+from tests.acceptance.live_known_items import TASTE_CLICKS, NewItem, Shop, coming_items
 from tests.acceptance.live_load import Load, RunningLoad, load_under_way
 from tests.acceptance.ranking_stack import DATA, FOR_YOU, LOGS, shoppers
 from tests.acceptance.rows import Row, at_least, at_most, told
@@ -49,75 +42,11 @@ BOUND_SECONDS = 1.0
 _CALL_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
 """Between two looks: asking costs the machine what the updater needs."""
-_TEXT_SECONDS = 30.0
 _PAGE = 100
 _NEIGHBOURS = 5
 _DRAWN = 10
 """Items that are looked at together."""
-_CLEARLY = 1e-3
-_TASTE_CLICKS = 8
 _SIMILAR, _VIEWED = messages.PLACEMENT_SIMILAR_ITEMS, messages.PLACEMENT_RECENTLY_VIEWED
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What right answers are known from."""
-
-    items: pl.DataFrame
-    """The bundle's ITEMS."""
-    vectors: Floats
-    """float32 [N, 128], in their order."""
-    may_show: Rows
-    """int32 [M]: the rows that a list without a filter may hold."""
-    shown: Floats
-    """float32 [M, 128], the vectors of these."""
-    row_of: Mapping[str, int]
-    """By outside id."""
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> "Shop":
-        """What a bundle says."""
-        items = pl.read_parquet(bundle.path(files.ITEMS))
-        vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
-        row_of = {item_id: row for row, item_id in enumerate(items["item_id"].to_list())}
-        may_show = np.flatnonzero(~items["sensitive"].to_numpy()).astype(np.int32)
-        return cls(items, vectors, may_show, vectors[may_show], row_of)
-
-    def nearest(self, vector: Floats, count: int) -> list[int]:
-        """Rows of the largest dot products, best first, of those that may be shown."""
-        return self._largest(self.shown @ vector, count)
-
-    def alike(self, vector: Floats, count: int) -> list[int]:
-        """Rows of the largest cosines, best first, of those that may be shown."""
-        return self._largest(self.shown @ vector / np.maximum(np.linalg.norm(self.shown, axis=1), 1e-12), count)
-
-    def _largest(self, scores: Floats, count: int) -> list[int]:
-        best = np.sort(np.argpartition(-scores, count)[:count])
-        found: list[int] = self.may_show[best[np.argsort(-scores[best], kind="stable")]].tolist()
-        return found
-
-    def is_nearer(self, to: int, row: int, others: Sequence[str]) -> bool:
-        """Whether a row is clearly more alike to another one than the last of three others is."""
-        if len(others) < EVIDENCE_ITEMS:
-            return False
-        mine, its = self.vectors[row], self.vectors[self.row_of[others[-1]]]
-        target = self.vectors[to]
-        return float(mine @ target / np.linalg.norm(mine)) > float(its @ target / np.linalg.norm(its)) + _CLEARLY
-
-    def id_of(self, row: int) -> str:
-        """The outside id."""
-        return str(self.items["item_id"][row])
-
-
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """An item that is to come, and where it must appear."""
-
-    item_id: str
-    title: str
-    description: str
-    neighbours: tuple[int, ...]
-    """Rows of the items nearest to it, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +141,7 @@ async def _clicks(stack: Stack, shop: Shop, probing: Sequence[str], count: int) 
 
 async def _new_items(stack: Stack, bundle: Bundle, shop: Shop, count: int) -> tuple[list[float], list[float]]:
     """Seconds that each of so many items took to be among similar ones, and in lists of its taste."""
-    coming = await _coming_items(stack.addresses["triton"], bundle, shop, count)
+    coming = await coming_items(stack.addresses["triton"], bundle, shop, count)
     async with _clients(stack) as clients:
         appeared = [await _new_item(clients, shop, item, number) for number, item in enumerate(coming)]
     return [similar for similar, _ in appeared], [wanted for _, wanted in appeared]
@@ -263,7 +192,7 @@ async def _evidence(lists: AsyncRecommendationClient, shopper: str, item_ids: Co
 async def _new_item(clients: Clients, shop: Shop, item: NewItem, number: int) -> tuple[float, float]:
     """Seconds from the reply to the upsert until both lists hold the item."""
     shopper = f"of the taste of {item.item_id}"
-    liked = [shop.id_of(row) for row in item.neighbours[:_TASTE_CLICKS]]
+    liked = [shop.id_of(row) for row in item.neighbours[:TASTE_CLICKS]]
     await _write_clicks(clients.events, shopper, liked, f"taste-{number}")
     await _until(lambda: _viewed(clients.lists, shopper, liked[-1]), f"the taste of {item.item_id}")
     request = catalog.UpsertItemsRequest(
@@ -313,18 +242,3 @@ async def _until(condition: Callable[[], Awaitable[bool]], what: str) -> float:
             return LONGEST_SECONDS
         await asyncio.sleep(_PAUSE_SECONDS)
     return time.monotonic() - started
-
-
-async def _coming_items(triton: str, bundle: Bundle, shop: Shop, count: int) -> list[NewItem]:
-    """Items with new texts, and the rows that they are most alike to."""
-    rows = np.random.default_rng(3).permutation(shop.may_show)[:count].tolist()
-    texts = [(f"New {shop.items['title'][row]}", str(shop.items["description"][row])) for row in rows]
-    scorer = TritonScorer(triton, TowerModels.of_version(bundle.version))
-    try:
-        vectors = await scorer.text_vectors([item_text(*text) for text in texts], _TEXT_SECONDS)
-    finally:
-        await scorer.close()
-    return [
-        NewItem(f"new-{time.time_ns()}-{number}", *text, tuple(shop.alike(vector, _TASTE_CLICKS)))
-        for number, (text, vector) in enumerate(zip(texts, vectors, strict=True))
-    ]
