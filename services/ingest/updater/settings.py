@@ -26,7 +26,7 @@ class UpdaterSettings(ServiceSettings):
     """Folder of the files of events."""
     batch_events: Annotated[int, Field(ge=1, le=100_000)] = 2000
     """The most events that one round takes, over all shards."""
-    round_seconds: Annotated[float, Field(ge=0, le=10)] = 0.1
+    round_seconds: Annotated[float, Field(ge=0, le=10)] = 0.2
     """The shortest time from the beginning of a round to that of the next: most of what a small round costs is the same
     for a larger one. An event that comes after a pause does not wait. Seconds."""
     idle_seconds: Annotated[float, Field(gt=0, le=10)] = 0.5
