@@ -16,11 +16,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from features.bundle import BundleError, serving_path
 from loadtest.accepted import accept
+from loadtest.access import Access
 from loadtest.deployment import LocalDeployment, listed_parts
 from loadtest.faults import Fault, FaultError, check_faults, parse_fault
 from loadtest.gate import settle
@@ -150,6 +151,7 @@ def _load(options: argparse.Namespace, target: Target) -> Load:
         connections=options.connections,
         remote_workers=options.remote_workers,
         web_ui=options.web_ui,
+        **asdict(Access.of(options)),
     )
 
 

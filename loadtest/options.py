@@ -4,6 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
+from loadtest.access import add_access
 from loadtest.profiles import PROFILES
 from services.stack import add_options
 
@@ -46,6 +47,7 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     steps.add_argument("--step-seconds", type=_positive, default=10.0, metavar="S", help="of a run (%(default)s)")
     steps.add_argument("--rate-max", type=_positive, default=math.inf, metavar="N", help="where to stop")
     steps.add_argument("--resolution", type=_positive, default=1.05, metavar="X", help="how narrow (%(default)s)")
+    add_access(parser)
     add_options(parser)
     return parser
 

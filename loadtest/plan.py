@@ -3,9 +3,10 @@
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from loadtest.access import Access, add_access
 from loadtest.profiles import PROFILES, Profile, constant
 
 JOURNEYS = ("all", "home")
@@ -13,7 +14,7 @@ MASTER_PORT = 5557
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Access):
     """What every worker of a run has to know."""
 
     ranking: str
@@ -93,6 +94,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
         journeys=options.journeys,
         timeout_seconds=options.timeout,
         connections=options.connections,
+        **asdict(Access.of(options)),
     )
     return Conducting(
         plan=plan,
@@ -131,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--worker", action="store_true", help="be a worker: a master says what to do")
     add("--master-host", default="127.0.0.1", metavar="HOST")
     add("--master-port", type=int, default=MASTER_PORT, metavar="PORT", help="0: any, for workers of this machine")
+    add_access(parser)
     return parser
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.access import Access
 from loadtest.faults import Deployment, Fault, carry_out
 from loadtest.recording import read_run, write_marks
 from loadtest.recovery import with_recovery
@@ -24,7 +25,7 @@ _LONGER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
+class Load(Access):
     """What all runs of one command have in common."""
 
     ranking: str
@@ -56,7 +57,7 @@ class Load:
         words += ["--bundle", self.bundle or "none", "--connections", self.connections]
         words += ["--remote-workers", self.remote_workers]
         words += ["--web-ui", self.web_ui] if self.web_ui is not None else []
-        return [sys.executable, "-m", "loadtest.generator", *map(str, words)]
+        return [sys.executable, "-m", "loadtest.generator", *map(str, words), *self.words()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 import numpy as np
@@ -12,17 +13,21 @@ from aisle.v1 import event_service_pb2_grpc as event_stubs
 from aisle.v1 import recommendation_service_pb2 as messages
 
 from loadtest import visit as pages
+from loadtest.access import Access
 from loadtest.freshness import probe
 from loadtest.journeys import JOURNEYS, Journey, Steps, drawn
 from loadtest.plan import Plan
 from loadtest.population import STRANGERS, Population
 from loadtest.shop import Record, Shop
 from services.client import RecommendationClient
+from services.common.keys import KEY_HEADER
 
 Visit: TypeAlias = Callable[[np.random.Generator, float, Callable[[], float]], None]
 """One visit, drawn from a generator and due at a time; `pause()` thinks and says when the next page is due."""
 
 _CONNECT_SECONDS = 5.0
+_NOBODY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAUTHENTICATED}
+"""Who says so lets nobody in; anything else is an answer."""
 
 
 class Shopping(NamedTuple):
@@ -34,7 +39,7 @@ class Shopping(NamedTuple):
 
 
 class UnreachableError(Exception):
-    """The ranking service does not answer."""
+    """The ranking service does not answer, or does not let us in."""
 
 
 def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shopping:
@@ -46,12 +51,19 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
         clock: seconds since the run began.
 
     Raises:
-        UnreachableError: nobody answers there; names the address.
+        UnreachableError: nobody answers there, or not us; names the address.
+        AccessError: a file that lets us in cannot be read.
         BundleError, AdapterError, SchemaError, ValueError: there is no population.
     """
-    client = RecommendationClient(plan.ranking, timeout_seconds=plan.timeout_seconds, channel_count=plan.connections)
+    client = RecommendationClient(
+        plan.ranking,
+        timeout_seconds=plan.timeout_seconds,
+        channel_count=plan.connections,
+        credentials=plan.credentials(),
+        api_key=plan.api_key(),
+    )
     _knock(client, plan.ranking)
-    events = event_stubs.EventServiceStub(grpc.insecure_channel(plan.ingest)) if plan.ingest else None
+    events = _events(plan.ingest, plan) if plan.ingest else None
     shop = Shop(lists=client, events=events, record=record, clock=clock, timeout_seconds=plan.timeout_seconds)
     population = _population(plan)
     journeys = JOURNEYS if plan.journeys == "all" else {"home": Journey("home", 1, _home)}
@@ -71,6 +83,19 @@ def _home(visit: pages.Visit, population: Population, rng: np.random.Generator) 
     yield from ()
 
 
+class _Events(NamedTuple):
+    """As much of an `EventServiceStub` as a shop needs, with the key in every call."""
+
+    WriteEvents: Callable[..., Any]
+
+
+def _events(address: str, access: Access) -> _Events:
+    credentials, key = access.credentials(), access.api_key()
+    channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+    metadata = None if key is None else ((KEY_HEADER, key),)
+    return _Events(partial(event_stubs.EventServiceStub(channel).WriteEvents, metadata=metadata))
+
+
 def _population(plan: Plan) -> Population:
     if plan.bundle is not None:
         return Population.of(Path(plan.bundle), plan.data)
@@ -84,5 +109,5 @@ def _knock(client: RecommendationClient, address: str) -> None:
     try:
         client.recommend(request, timeout_seconds=_CONNECT_SECONDS)
     except grpc.RpcError as error:
-        if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        if error.code() in _NOBODY:
             raise UnreachableError(f"{address}: {error.code().name}: {error.details()}") from error
