@@ -192,9 +192,13 @@ class AsyncRecommendationClient(_Client):
 
 
 def propensities_of(shown: Iterable[RankedItem]) -> list[float]:
-    """What an impression of these results reports as `impression_propensities`: each one's chance, and 1 for what no
-    chance had a part in. Without them the retraining cannot judge a bundle on what shoppers did with the list."""
-    return [item.propensity if item.HasField("propensity") else 1.0 for item in shown]
+    """What an impression of these results reports as `impression_propensities`: each one's chance, and 1 for what was
+    sure of its place in a list where others were drawn; nothing where no chance had a part at all. Without them the
+    retraining cannot judge a bundle on what shoppers did with the list."""
+    given = [item.propensity if item.HasField("propensity") else None for item in shown]
+    if all(propensity is None for propensity in given):
+        return []
+    return [1.0 if propensity is None else propensity for propensity in given]
 
 
 def field_violations(error: grpc.RpcError) -> dict[str, str]:

@@ -19,6 +19,10 @@ def test_a_place_that_nothing_was_drawn_for_is_reported_as_sure() -> None:
     assert propensities_of(REPLY.results) == [1.0, 0.25]
 
 
+def test_of_a_list_that_nothing_was_drawn_for_nothing_is_reported() -> None:
+    assert propensities_of(REPLY.results[:1]) == []
+
+
 def test_every_action_carries_the_list() -> None:
     tastes = {"tent": "outdoors", "mug": "kitchen"}
     always = Habits(click=1.0, stray_click=0.0, purchase=1.0)
