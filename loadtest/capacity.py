@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from loadtest.figures import FAILED, OK
+
 GROWTH = 2.0
 _DOWN_MAX = 8
 """How often the first rate is halved in search of a healthy one."""
@@ -80,14 +82,14 @@ class Knee:
 def step_of(calls: pl.DataFrame, rate: float, from_s: float, until_s: float, *, generator_is_the_limit: bool) -> Step:
     """What the seconds from `from_s` until `until_s` of a run's CALLS say."""
     due = calls.filter(pl.col("due_s").is_between(from_s, until_s, closed="left"))
-    done = calls.filter(pl.col("done_s").is_between(from_s, until_s, closed="left") & (pl.col("code") == "OK"))
-    good = due.filter(pl.col("code") == "OK").select((pl.col("done_s") - pl.col("due_s")) * 1e3).to_series()
+    done = calls.filter(pl.col("done_s").is_between(from_s, until_s, closed="left") & OK)
+    good = due.filter(OK).select((pl.col("done_s") - pl.col("due_s")) * 1e3).to_series()
     return Step(
         rate=rate,
         due=due.height,
         answered=done.height,
         seconds=until_s - from_s,
-        failed=due.height - good.len(),
+        failed=due.filter(FAILED).height,
         p50_ms=_quantile(good, 0.5),
         p99_ms=_quantile(good, 0.99),
         generator_is_the_limit=generator_is_the_limit,

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from loadtest.blame import blame
-from loadtest.figures import OK, OUTSIDE, QUANTILES, WAITED_MS, grouped, shop_calls
+from loadtest.figures import FAILED, OK, OUTSIDE, QUANTILES, WAITED_MS, grouped, shop_calls
 from loadtest.findings import Finding, said
 from loadtest.levels import Quantile
+from loadtest.recording import DEFERRED
 from loadtest.verdict import Cause
 
 _LOGS = "The log of the service that answers it (build/stack.json names the file), and its spans."
@@ -21,6 +22,7 @@ WHERE = {
     "shaping": "services/ranking/shaping.py: diversity, price and promotions.",
     "explanation": "services/ranking/explain.py, and who asks for explanations.",
     "queue": "CPU of the ranking processes: whether they are too few for what is asked.",
+    "ingest": "The ingest service: its log, and Valkey, whose answer it waits for before it takes an event in.",
     OUTSIDE: "The network, the connections, or the machine: who else runs there.",
 }
 """Stage → where to look."""
@@ -29,6 +31,7 @@ _DEGRADED = {
     "USER_FEATURES_FALLBACK": ("features", "the online store did not answer in time"),
     "RETRIEVAL_FALLBACK": ("retrieval", "the index did not answer in time"),
     "POPULARITY_ONLY": ("features", "nothing was known of the shopper in time"),
+    DEFERRED: ("ingest", "events could not be written at once and were sent again"),
     "STALE_FEATURES": ("features", "what shoppers did has waited too long to become features"),
 }
 """Kind → the stage that it stands in for, and what it means."""
@@ -69,7 +72,7 @@ def _kind_of(finding: Finding) -> tuple[str, str]:
 
 def _of_errors(calls: pl.DataFrame) -> Cause:
     """Which methods failed, most often failing first, with which codes, and when."""
-    failed = shop_calls(calls).filter(~OK)
+    failed = shop_calls(calls).filter(FAILED)
     methods, codes = (_tally(failed[column]) for column in ("method", "code"))
     most = failed["method"].mode(maintain_order=True)[0]
     due = failed["due_s"].to_list()

@@ -1,10 +1,11 @@
-"""The rules about shares: calls that failed, events that came late, replies that did without something. Pure.
+"""The rules about shares: calls that failed, events that came late or had to be sent again, replies that did without
+something. Pure.
 
 Choices:
 - Errors and late events are counted and judged exactly (Clopper & Pearson 1934): each is one too many, and a burst of
   them is not excused by being one.
-- Degraded replies are judged by blocks of time (resampling.py): a service is built to degrade for as long as a machine
-  has a bad moment, and one such moment proves nothing.
+- Degraded replies, and calls whose events were deferred, are judged by blocks of time (resampling.py): a service is
+  built to degrade for as long as a machine has a bad moment, and one such moment proves nothing.
 - p99 of freshness is at most so many seconds if at most a hundredth of the events took longer; those that never showed
   took longer. So a handful of probes can be judged too.
 """
@@ -12,13 +13,15 @@ Choices:
 import polars as pl
 from scipy.stats import binom, binomtest
 
-from loadtest.figures import ALL, OK, RANKED, grouped, probes, shop_calls
+from loadtest import recording
+from loadtest.figures import ALL, DEFERRED, FAILED, OK, RANKED, grouped, probes, shop_calls
 from loadtest.findings import Finding, result_of
 from loadtest.levels import DEFAULT, Levels
-from loadtest.resampling import Blocks, Interval, interval_of
+from loadtest.resampling import Blocks, Flags, Interval, interval_of
 
 FRESHNESS_FIGURE = "p99 until a list shows them"
 _FRESHNESS_BEYOND = 0.01
+_WRITE_EVENTS = "WriteEvents"
 
 
 def errors(calls: pl.DataFrame, levels: Levels) -> list[Finding]:
@@ -29,7 +32,7 @@ def errors(calls: pl.DataFrame, levels: Levels) -> list[Finding]:
 
 
 def _errors(method: str, calls: pl.DataFrame, levels: Levels) -> Finding:
-    failed, size = calls.filter(~OK).height, calls.height
+    failed, size = calls.filter(FAILED).height, calls.height
     interval, least = exactly(failed, size, levels.error_share, levels.confidence)
     return Finding(
         check="errors",
@@ -58,7 +61,7 @@ def freshness(calls: pl.DataFrame, levels: Levels) -> list[Finding]:
     if bound is None:
         return []
     if asked.is_empty():
-        return [_no_probe(bound, written=bool((calls["method"] == "WriteEvents").any()))]
+        return [_no_probe(bound, written=bool((calls["method"] == _WRITE_EVENTS).any()))]
     took = asked.select(s=pl.when(OK).then(pl.col("done_s") - pl.col("due_s")).otherwise(float("inf")))["s"]
     late, never = int((took > bound).sum()), int(took.is_infinite().sum())
     _, least = exactly(late, asked.height, _FRESHNESS_BEYOND, levels.confidence)
@@ -102,16 +105,29 @@ def degraded(calls: pl.DataFrame, levels: Levels) -> list[Finding]:
         kinds = set(those["degradations"].list.explode(empty_as_null=True).drop_nulls().to_list())
         if method == ALL:
             kinds |= set(levels.degraded) - {DEFAULT}
-        found += [_degraded(method, kind, those, blocks, levels) for kind in sorted(kinds)]
+        name = "all ranked replies" if method == ALL else method
+        for kind in sorted(kinds):
+            flags = those["degradations"].list.contains(kind).to_numpy()
+            found.append(_share(name, kind, those, flags, blocks, levels))
     return found
 
 
-def _degraded(method: str, kind: str, calls: pl.DataFrame, blocks: Blocks, levels: Levels) -> Finding:
-    flags, bound = calls["degradations"].list.contains(kind).to_numpy(), levels.degraded_of(kind)
+def deferred(calls: pl.DataFrame, levels: Levels) -> list[Finding]:
+    """Of the calls that wrote events, those whose events had to be sent again."""
+    written = calls.filter(pl.col("method") == _WRITE_EVENTS)
+    if written.is_empty():
+        return []
+    flags = written.select(DEFERRED).to_series().to_numpy()
+    blocks = Blocks.draw(written["due_s"].to_numpy(), seed=3)
+    return [_share(_WRITE_EVENTS, recording.DEFERRED, written, flags, blocks, levels)]
+
+
+def _share(method: str, kind: str, calls: pl.DataFrame, flags: Flags, blocks: Blocks, levels: Levels) -> Finding:
+    bound = levels.degraded_of(kind)
     interval = interval_of(blocks.shares(calls["due_s"].to_numpy(), flags), levels.confidence)
     return Finding(
         check="degraded",
-        method="all ranked replies" if method == ALL else method,
+        method=method,
         figure=kind,
         value=float(flags.mean()),
         unit="share",
@@ -119,5 +135,5 @@ def _degraded(method: str, kind: str, calls: pl.DataFrame, blocks: Blocks, level
         interval=interval,
         calls=calls.height,
         result="told" if bound is None else result_of(failed=interval[0] > bound),
-        note=f"{int(flags.sum()):,} of {calls.height:,} replies",
+        note=f"{int(flags.sum()):,} of {calls.height:,}",
     )

@@ -1,7 +1,8 @@
 """What CALLS amount to: counts, shares and quantiles per method and stage, and how they went over time. Pure.
 
 Choices:
-- Waiting time is done - due, of the calls that were answered; those that failed are counted as failed.
+- Waiting time is done - due, of the calls that were answered; those that failed are counted as failed, and those whose
+  events are sent again as deferred.
 - A quantile is a call that was made: the least one that at least such a share of calls does not exceed.
 - An rpc with several methods (`Recommend/HOME`, `Recommend/CART`) is told as a whole too, under its own name.
 - `outside` is beside the reply's stages: what a caller waited beyond the service's `total`.
@@ -13,13 +14,16 @@ from typing import Final
 
 import polars as pl
 
+from loadtest import recording
 from loadtest.levels import Quantile
 from loadtest.recording import FRESHNESS, Mark
 
 QUANTILES: Final[dict[Quantile, float]] = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 ALL = "all calls"
 TOTAL, OUTSIDE = "total", "outside"
-OK = pl.col("code") == "OK"
+OK = pl.col("code") == recording.OK
+DEFERRED = pl.col("code") == recording.DEFERRED
+FAILED = ~(OK | DEFERRED)
 RANKED = OK & pl.col("bundle").is_not_null()
 """A reply that can be degraded."""
 WAITED_MS = (pl.col("done_s") - pl.col("due_s")) * 1e3
@@ -30,6 +34,7 @@ FIGURES = pl.Schema(
         "stage": pl.String(),
         "calls": pl.Int64(),
         "errors": pl.Int64(),
+        "deferred": pl.Int64(),
         "ranked": pl.Int64(),
         "degraded": pl.Int64(),
         "p50_ms": pl.Float64(),
@@ -100,7 +105,8 @@ def figures_of(calls: pl.DataFrame) -> pl.DataFrame:
             method=pl.lit(method),
             stage=pl.lit(""),
             calls=pl.len().cast(pl.Int64),
-            errors=(~OK).sum().cast(pl.Int64),
+            errors=FAILED.sum().cast(pl.Int64),
+            deferred=DEFERRED.sum().cast(pl.Int64),
             ranked=RANKED.sum().cast(pl.Int64),
             degraded=(RANKED & (pl.col("degradations").list.len() > 0)).sum().cast(pl.Int64),
         )
@@ -121,7 +127,7 @@ def _stage_figures(method: str, calls: pl.DataFrame) -> pl.DataFrame:
     nothing = pl.lit(0, pl.Int64)
     return (
         times.sort("stage")
-        .with_columns(method=pl.lit(method), errors=nothing, ranked=nothing, degraded=nothing)
+        .with_columns(method=pl.lit(method), errors=nothing, deferred=nothing, ranked=nothing, degraded=nothing)
         .select(FIGURES.names())
     )
 

@@ -2,7 +2,8 @@
 
 Choices: the probe clicks for a known shopper, drawn evenly, on an item that is not among those viewed last, and asks
 for RECENTLY_VIEWED until it is. Its calls are the load test's own, no shopper's, and no rows of their own: one row says
-what came of it. The clock starts when the click is acknowledged. A list that fails meanwhile does not show the click.
+what came of it. The clock starts when the click is acknowledged; one that is not is not sent again, unlike a shopper's.
+A list that fails meanwhile does not show the click.
 
 Knows nothing of features or streams.
 """
@@ -15,8 +16,8 @@ from aisle.v1 import event_service_pb2 as events
 from aisle.v1.recommendation_service_pb2 import PLACEMENT_RECENTLY_VIEWED, RecommendRequest
 
 from loadtest.population import Population
-from loadtest.recording import FRESHNESS
-from loadtest.shop import OK, Shop
+from loadtest.recording import FRESHNESS, OK
+from loadtest.shop import Shop
 
 PROBES_PER_SECOND = 1.0
 """How often to probe: hundreds of samples in a run, and no load to speak of."""

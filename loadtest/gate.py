@@ -68,6 +68,7 @@ def judge(
             *counted.errors(judged, levels),
             *counted.freshness(calm, levels),
             *counted.degraded(calm, levels),
+            *counted.deferred(calm, levels),
             *rules.latency(calm, quantiles, levels),
             *rules.regression(compared, levels),
             *rules.recovery(marks, levels),

@@ -100,7 +100,7 @@ class Journey:
         """One visit, to its end or to the first list that fails.
 
         Args:
-            shop: whom to ask; its `record` is told of every call.
+            shop: whom to ask; its `record` is told of every call, its `outbox` gets events that are to be sent again.
             population: who comes and what for.
             rng: what the visit is drawn from.
             due: when it is due, seconds since the run began.
@@ -108,9 +108,12 @@ class Journey:
         """
         user_id = population.shopper(rng) if self.has_account else ""
         visit = Visit(shop, self.name, population.prices, due, user_id)
-        with suppress(Left):
-            for _ in self.steps(visit, population, rng):
-                visit.due = pause()
+        try:
+            with suppress(Left):
+                for _ in self.steps(visit, population, rng):
+                    visit.due = pause()
+        finally:
+            visit.leave()
 
 
 _TABLE = (

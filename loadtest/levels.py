@@ -73,7 +73,7 @@ class Levels(_Table):
     """From the end of a fault until the last reply that was the poorer for it, seconds."""
     latency: dict[str, Latency]
     degraded: dict[str, Share]
-    """Kind of degradation → most of the ranked replies that may name it."""
+    """Kind of degradation → most of the ranked replies that may name it; DEFERRED: of the calls that write events."""
     regression: dict[Quantile, Tolerance]
     generator: Generator
 

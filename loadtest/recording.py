@@ -34,11 +34,17 @@ due_s, sent_s, done_s: seconds since the run began: when the arrival process wan
 answered. What a caller waits is done - due: a call that the generator sent late was late for its shopper too.
 method: `Recommend/HOME` (the rpc, and the placement in words of the shop), `WriteEvents`, `Rank`; FRESHNESS for a
 probe, which is due when its click was acknowledged and done when a list shows it.
-code: gRPC's name of the status, `OK`. degradations: as the reply names them, without their prefix. stages: the reply's
-`stage_timings_ms`. bundle: the reply's version, null where there is none. worker: which generator sent it.
+code: gRPC's name of the status, or what the shop made of the answer; OK and DEFERRED are no failures. degradations: as
+the reply names them, without their prefix. stages: the reply's `stage_timings_ms`. bundle: the reply's version, null
+where there is none. worker: which generator sent it.
 """
 
 FRESHNESS = "freshness"
+OK = "OK"
+DEFERRED = "DEFERRED"
+"""Events were not taken in, and sending them again is harmless and may help: they will be."""
+LOST = "LOST"
+"""An event that was given up: nobody took it in while the run lasted. A row of its own, due when it was given up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,9 +23,9 @@ QUIET_SECONDS = 5.0
 def with_recovery(marks: Sequence[Mark], calls: pl.DataFrame) -> list[Mark]:
     """The marks by time, each with the seconds from its end until the last reply that was the poorer for it.
 
-    Poorer is a call that failed, one whose reply names what the part's absence costs, and after a swap one that the
-    former bundle answered. None where replies were still poor when the next thing was done or the run ended, or where
-    nobody asked.
+    Poorer is a call that failed or whose events had to be sent again, one whose reply names what the part's absence
+    costs, and after a swap one that the former bundle answered. None where replies were still poor when the next thing
+    was done or the run ended, or where nobody asked.
     """
     ordered = sorted(marks, key=lambda mark: mark.at_s)
     asked = calls.filter(pl.col("method") != FRESHNESS).sort("done_s")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import polars as pl
 
 from loadtest.comparison import Ratio
-from loadtest.figures import ALL, OK, QUANTILES, RANKED, WAITED_MS, shop_calls, window_end
+from loadtest.figures import ALL, DEFERRED, FAILED, OK, QUANTILES, RANKED, WAITED_MS, shop_calls, window_end
 from loadtest.findings import Finding, said
 from loadtest.levels import Levels
 from loadtest.plots import Line, Window, chart
@@ -51,6 +51,7 @@ def methods_part(figures: pl.DataFrame) -> list[dict[str, Any]]:
             "whole": row["method"] == ALL,
             "calls": f"{row['calls']:,}",
             "errors": f"{row['errors']:,}",
+            "deferred": f"{row['deferred']:,}",
             "degraded": said(row["degraded"] / row["ranked"], "share") if row["ranked"] else NOTHING,
             "quantiles": [_beside(row, column) for column in _COLUMNS.values()],
         }
@@ -104,7 +105,8 @@ def _mark(calls: pl.DataFrame, mark: Mark, levels: Levels) -> dict[str, str]:
         "until": f"{mark.until_s:.1f} s",
         "recovered": "not known" if mark.recovered_s is None else f"{mark.recovered_s:.1f} s",
         "calls": f"{during.height:,}",
-        "failed": f"{during.filter(~OK).height:,}",
+        "failed": f"{during.filter(FAILED).height:,}",
+        "deferred": f"{during.filter(DEFERRED).height:,}",
         "degraded": f"{poorer:,} of {ranked.height:,}",
         "kinds": ", ".join(kinds),
         **{name: said(answered[name][0], "ms") for name in ("p50", "p99")},
@@ -130,12 +132,17 @@ def charts_of(
         for place, (kind, points) in enumerate(kinds.items())
     }
     rate = {"due": line("due", "best"), "answered": line("answered", "ours")}
-    failed = {"failed calls": line("errors", "bad")}
+    failed = {"failed calls": line("errors", "bad"), "deferred calls": line("deferred", "ours")}
     few = "with few calls p99 is the slowest of them. Dashed: the accepted run"
     drawn = [
         ("Rate", "calls a second", rate, f"Calls that fell due and calls that were answered, each {each}."),
         ("Waiting time", "ms", waiting, f"From when a call was due, of those of each {each}; {few}."),
-        ("Errors", f"each {each}", failed, f"Failed calls, by the {each} they were due in."),
+        (
+            "Errors",
+            f"each {each}",
+            failed,
+            f"Failed calls, and those whose events were sent again, by the {each} they were due in.",
+        ),
         ("Degraded replies", "% of replies", shares, "Share of the ranked replies that name each degradation."),
     ]
     return [

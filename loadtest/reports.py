@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 import polars as pl
 
+from loadtest.figures import DEFERRED, FAILED
 from loadtest.plan import Plan
 from loadtest.recording import CALLS, FRESHNESS, RunFacts
 from loadtest.worker import rows_of
@@ -134,8 +135,8 @@ def late_p99_ms(calls: pl.DataFrame, from_s: float) -> float:
 
 def summary(calls: pl.DataFrame, facts: RunFacts) -> str:
     """A line for whoever watches."""
-    failed = calls.filter(pl.col("code") != "OK").height
+    failed, deferred = calls.filter(FAILED).height, calls.filter(DEFERRED).height
     return (
-        f"{calls.height:,} calls in {facts.seconds:.0f} s, {failed:,} failed; "
+        f"{calls.height:,} calls in {facts.seconds:.0f} s, {failed:,} failed, {deferred:,} deferred; "
         f"the generator used {facts.generator_cpu_share:.0%} of a core and was {facts.late_p99_ms:.1f} ms late (p99)"
     )

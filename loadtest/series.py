@@ -4,7 +4,7 @@ from math import ceil
 
 import polars as pl
 
-from loadtest.figures import OK, RANKED, WAITED_MS, shop_calls
+from loadtest.figures import DEFERRED, FAILED, OK, RANKED, WAITED_MS, shop_calls
 
 _MOST_ROWS = 300
 
@@ -14,12 +14,13 @@ SERIES = pl.Schema(
         "due": pl.Float64(),
         "answered": pl.Float64(),
         "errors": pl.Int64(),
+        "deferred": pl.Int64(),
         "p50_ms": pl.Float64(),
         "p99_ms": pl.Float64(),
     }
 )
 """second: where the stretch begins. due, answered: calls a second, by when they were due and when they were answered.
-errors, p50_ms, p99_ms: of the calls that were due then; quantiles are null where none was answered."""
+errors, deferred, p50_ms, p99_ms: of the calls that were due then; quantiles are null where none was answered."""
 
 
 def width_of(calls: pl.DataFrame) -> int:
@@ -34,13 +35,14 @@ def series_of(calls: pl.DataFrame, width: int) -> pl.DataFrame:
     due = _stretch("due_s", width)
     by_due = shop.group_by(second=due).agg(
         due=pl.len() / width,
-        errors=(~OK).sum().cast(pl.Int64),
+        errors=FAILED.sum().cast(pl.Int64),
+        deferred=DEFERRED.sum().cast(pl.Int64),
         p50_ms=WAITED_MS.filter(OK).quantile(0.5, "equiprobable"),
         p99_ms=WAITED_MS.filter(OK).quantile(0.99, "equiprobable"),
     )
     by_done = shop.filter(OK).group_by(second=_stretch("done_s", width)).agg(answered=pl.len() / width)
     joined = _clock(shop, width).join(by_due, on="second", how="left").join(by_done, on="second", how="left")
-    counts = pl.col("due", "answered", "errors").fill_null(0)
+    counts = pl.col("due", "answered", "errors", "deferred").fill_null(0)
     return joined.with_columns(counts).select(pl.col(name).cast(dtype) for name, dtype in SERIES.items())
 
 

@@ -16,6 +16,7 @@ from loadtest import visit as pages
 from loadtest.access import Access
 from loadtest.freshness import probe
 from loadtest.journeys import JOURNEYS, Journey, Steps, drawn
+from loadtest.outbox import deliver
 from loadtest.plan import Plan
 from loadtest.population import STRANGERS, Population
 from loadtest.shop import Record, Shop
@@ -28,6 +29,8 @@ Visit: TypeAlias = Callable[[np.random.Generator, float, Callable[[], float]], N
 _CONNECT_SECONDS = 5.0
 _NOBODY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAUTHENTICATED}
 """Who says so lets nobody in; anything else is an answer."""
+_RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+"""A service that restarts is tried again within a second, not after gRPC's two minutes."""
 
 
 class Shopping(NamedTuple):
@@ -36,6 +39,8 @@ class Shopping(NamedTuple):
     visit: Visit
     probe: Visit | None
     """Of freshness; None where no events are written."""
+    deliver: Callable[[Callable[[], bool]], None]
+    """Sends events again until `is_over()` and a little longer."""
 
 
 class UnreachableError(Exception):
@@ -74,7 +79,10 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
     def probed(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:  # noqa: ARG001 - a Visit's
         probe(shop, population, rng, time.sleep)
 
-    return Shopping(visit, probed if plan.ingest else None)
+    def delivered(is_over: Callable[[], bool]) -> None:
+        deliver(shop, time.sleep, is_over)
+
+    return Shopping(visit, probed if plan.ingest else None, delivered)
 
 
 def _home(visit: pages.Visit, population: Population, rng: np.random.Generator) -> Steps:  # noqa: ARG001 - a journey's
@@ -91,7 +99,11 @@ class _Events(NamedTuple):
 
 def _events(address: str, access: Access) -> _Events:
     credentials, key = access.credentials(), access.api_key()
-    channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+    channel = (
+        grpc.secure_channel(address, credentials, _RECONNECT)
+        if credentials
+        else grpc.insecure_channel(address, _RECONNECT)
+    )
     metadata = None if key is None else ((KEY_HEADER, key),)
     return _Events(partial(event_stubs.EventServiceStub(channel).WriteEvents, metadata=metadata))
 

@@ -5,22 +5,23 @@ Choices:
   propensities that the reply gave. Actions on a list carry its `recommendation_id`. Events have no time, which leaves
   that to the server; their ids rise, by which it orders those of one instant.
 - A shopper whose list fails leaves (`Left`). One whose list is degraded does not notice. Nobody notices an event that
-  was not taken in: the visit goes on, and what the API says to send again goes with the next page's events, once more
-  under the same ids. Each failed attempt is a failed call. What is left at the visit's end is lost, as where a browser
-  is closed.
+  was not taken in: the visit goes on, and what is to be sent again goes before the next page's events, under the same
+  ids. What is left at the visit's end goes to the shop's outbox, which a shop's server would keep (outbox.py).
 - Events are due when the page's list is there: no shopper waits for them.
 
 Knows neither which pages are visited nor how long a shopper thinks.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from loadtest.shop import OK, Answer, Shop, unwritten
+from loadtest.recording import OK
+from loadtest.shop import Answer, Shop, unwritten
+from services.client import propensities_of
 
 HOME, NEXT_PAGE = "Recommend/HOME", "Recommend/NEXT_PAGE"
 SIMILAR, BOUGHT_TOGETHER = "Recommend/SIMILAR", "Recommend/BOUGHT_TOGETHER"
@@ -126,6 +127,11 @@ class Visit:
         self._cart.clear()
         self._send()
 
+    def leave(self) -> None:
+        """The end; events that could not be written stay behind."""
+        self._shop.outbox.extend(self._unsent)
+        self._unsent = []
+
     def _beside(self, method: str, placement: "messages.Placement", item_ids: Sequence[str]) -> Shown:
         """A page with a list beside items."""
         request = messages.RecommendRequest(
@@ -154,7 +160,7 @@ class Visit:
             recommendation_id=shown.recommendation_id,
             placement=request.placement,
             impression_item_ids=shown.item_ids,
-            impression_propensities=_propensities(results),
+            impression_propensities=propensities_of(results),
         )
         self._send()
         return shown
@@ -183,12 +189,3 @@ class Visit:
     def _told(self, method: str, answer: Answer[Any]) -> None:
         self._shop.record(method, self._journey, self.due, answer.sent, answer.done, answer.code, answer.reply)
         self.due = answer.done
-
-
-def _propensities(results: Iterable[messages.RankedItem]) -> list[float]:
-    """Of each item as the reply gave it; 1 for one that nothing was drawn for in a list where others were drawn: it was
-    sure of its place. Empty where nothing was drawn at all."""
-    given = [result.propensity if result.HasField("propensity") else None for result in results]
-    if all(propensity is None for propensity in given):
-        return []
-    return [1.0 if propensity is None else propensity for propensity in given]

@@ -20,6 +20,7 @@ from loadtest.collector import Call, Collector
 from loadtest.doors import Clock, Doors
 from loadtest.freshness import PROBES_PER_SECOND
 from loadtest.plan import Plan
+from loadtest.recording import DEFERRED, OK
 from loadtest.shopping import open_shop
 
 BUSY_SECONDS = 5
@@ -85,7 +86,7 @@ class Worker:
             name=method,
             response_time=(done - due) * 1e3,
             response_length=0,
-            exception=None if code == "OK" else code,
+            exception=None if code in (OK, DEFERRED) else code,
             call=Call(method, journey, due, sent, done, code, reply),
         )
 
@@ -98,6 +99,8 @@ class Worker:
         assert self._doors is not None  # noqa: S101 - a run begins after its plan
         usage = Usage()
         watcher = gevent.spawn(usage.watch)
+        left = Event()
+        sender = gevent.spawn(self._shopping.deliver, left.is_set)
         try:
             if self._shopping.probe:
                 gevent.spawn(self._doors.open, self._probes, self._shopping.probe, [*self._seed, _PROBES])
@@ -107,6 +110,8 @@ class Worker:
             watcher.kill()
             self._doors.close()
             thrown_out = self._doors.empty(self._linger_seconds)
+            left.set()
+            sender.join()
             self._report()
             facts = {"cpu_share": usage.busiest(), "ended": ended, "thrown_out": thrown_out}
             self._runner.send_message("finished", facts)

@@ -5,12 +5,17 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import polars as pl
 import psutil
 import pytest
+from aisle.v1 import event_service_pb2 as events
+from aisle.v1.event_service_pb2_grpc import EventServiceServicer, add_EventServiceServicer_to_server
 
 from loadtest.arrivals import arrival_times
 from loadtest.profiles import constant
@@ -99,6 +104,44 @@ def test_a_run_that_is_told_to_end_writes_what_it_has(server: str, tmp_path: Pat
     assert calls["due_s"].to_numpy().max() <= facts.seconds < 600
     assert calls.height >= shown, "a page of Locust's knows of calls that the file lacks"
     assert marks == []
+
+
+class Moody(EventServiceServicer):
+    """Takes no event in until it has been asked so often."""
+
+    def __init__(self, refusals: int) -> None:
+        self._left = refusals
+        self.seen, self.accepted = set[str](), list[str]()
+
+    def WriteEvents(self, request: events.WriteEventsRequest, context: Any) -> events.WriteEventsResponse:  # noqa: N802 - the rpc's name
+        ids = [event.event_id for event in request.events]
+        self.seen.update(ids)
+        self._left -= 1
+        if self._left >= 0:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "later")
+        self.accepted += ids
+        results = [events.EventResult(event_id=each, status=events.EVENT_STATUS_ACCEPTED) for each in ids]
+        return events.WriteEventsResponse(results=results)
+
+
+def test_events_that_are_refused_for_a_while_are_sent_again_by_the_worker_and_none_is_lost(
+    server: str, tmp_path: Path
+) -> None:
+    """Every visit is one page, so that none of them sends anything again; the refusals outlast the visits."""
+    moody, ingest = Moody(refusals=30), grpc.server(ThreadPoolExecutor(1))
+    add_EventServiceServicer_to_server(moody, ingest)
+    port = ingest.add_insecure_port("127.0.0.1:0")
+    ingest.start()
+    try:
+        calls, _ = generated(server, tmp_path, "--rate-seconds", 50, 0.5, "--ingest", f"127.0.0.1:{port}")
+    finally:
+        ingest.stop(None)
+    written = calls.filter(method="WriteEvents")
+    assert set(written["code"]) == {"OK", "DEFERRED"}
+    assert written.filter(code="DEFERRED").height == 30
+    assert "outbox" in set(written.filter(code="OK")["journey"])
+    assert sorted(moody.accepted) == sorted(moody.seen)
+    assert len(moody.seen) == calls.filter(method="Recommend/HOME").height
 
 
 def test_workers_die_with_their_master_and_a_lost_worker_ends_the_run(server: str, tmp_path: Path) -> None:

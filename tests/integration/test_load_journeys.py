@@ -25,8 +25,8 @@ from features import event_log
 from loadtest.freshness import probe
 from loadtest.journeys import JOURNEYS
 from loadtest.population import Population
-from loadtest.recording import FRESHNESS
-from loadtest.shop import OK, Shop
+from loadtest.recording import FRESHNESS, OK
+from loadtest.shop import Shop
 from loadtest.visit import METHODS, RANK, WRITE_EVENTS
 from services.client import RecommendationClient
 from services.stack import Stack, StackConfig, running_stack

@@ -15,7 +15,7 @@ from loadtest.series import degraded_over_time, series_of, width_of
 from tests.unit.load_calls import call, frame
 
 Row = dict[str, Any]
-CODES = ("OK", "OK", "OK", "INTERNAL", "UNAVAILABLE")
+CODES = ("OK", "OK", "OK", "INTERNAL", "UNAVAILABLE", "DEFERRED", "LOST")
 ROWS = st.lists(
     st.builds(
         call,
@@ -44,7 +44,8 @@ def recounted(rows: Sequence[Row], method: str) -> Row:
 
     return {
         "calls": len(those),
-        "errors": len(those) - len(answered),
+        "errors": sum(row["code"] not in {"OK", "DEFERRED"} for row in those),
+        "deferred": sum(row["code"] == "DEFERRED" for row in those),
         "ranked": len(ranked),
         "degraded": sum(bool(row["degradations"]) for row in ranked),
         "p50_ms": quantile(0.5),
@@ -68,6 +69,7 @@ def test_figures_over_time_add_up_to_those_of_the_run(rows: list[Row]) -> None:
     calls = frame(rows)
     series, figures = series_of(calls, width_of(calls)), figures_of(calls).row(0, named=True)
     assert series["errors"].sum() == figures["errors"]
+    assert series["deferred"].sum() == figures["deferred"]
     assert series["due"].sum() * width_of(calls) == pytest.approx(figures["calls"])
     assert series["second"].to_list() == [place * width_of(calls) for place in range(series.height)]
 

@@ -54,8 +54,9 @@ def test_what_was_seen_before_is_no_news() -> None:
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
-        (events.EVENT_STATUS_UNAVAILABLE, "EVENT_UNAVAILABLE"),
+        (grpc.StatusCode.UNAVAILABLE, "DEFERRED"),
+        (events.EVENT_STATUS_UNAVAILABLE, "DEFERRED"),
+        (grpc.StatusCode.INTERNAL, "INTERNAL"),
         (events.EVENT_STATUS_OPTED_OUT, "EVENT_OPTED_OUT"),
     ],
 )

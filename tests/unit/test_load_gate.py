@@ -239,6 +239,39 @@ def test_failed_calls_are_judged_within_a_fault_too(good: pl.DataFrame) -> None:
     assert "with UNAVAILABLE 30" in verdict.causes[0].text
 
 
+def written(good: pl.DataFrame, begins: float, ends: float, code: str) -> pl.DataFrame:
+    """Events written for a while with a code."""
+    within = pl.col("due_s").is_between(begins, ends) & (pl.col("method") == "WriteEvents")
+    return good.with_columns(code=pl.when(within).then(pl.lit(code)).otherwise("code"))
+
+
+def test_events_that_are_sent_again_are_no_failures_while_a_fault_lasts(good: pl.DataFrame) -> None:
+    away = written(good, 20, 28, "DEFERRED")
+    assert away.filter(code="DEFERRED").height > 50
+    verdict = verdict_on(away, marks=(KILL,))
+    assert verdict.outcome == "pass"
+    assert [one.value for one in verdict.findings if one.check == "errors" and one.method == "WriteEvents"] == [0.0]
+
+
+def test_events_that_are_sent_again_for_long_without_a_fault_are_judged_as_degraded_replies_are(
+    good: pl.DataFrame,
+) -> None:
+    verdict = verdict_on(written(good, 20, 50, "DEFERRED"))
+    assert [(one.check, one.method, one.figure) for one in verdict.failures] == [
+        ("degraded", "WriteEvents", "DEFERRED")
+    ]
+    (cause,) = verdict.causes
+    assert (cause.method, cause.stage) == ("WriteEvents", "ingest")
+    assert "Valkey" in cause.where
+
+
+def test_events_that_are_lost_are_failed_calls_that_say_so(good: pl.DataFrame) -> None:
+    lost = frame([call(65, 0, method="WriteEvents", code="LOST") for _ in range(30)])
+    verdict = verdict_on(pl.concat([good, lost]), marks=(KILL,))
+    assert failed(verdict) == {"errors"}
+    assert "with LOST 30: of WriteEvents 30" in verdict.causes[0].text
+
+
 def test_a_recovery_that_takes_too_long_is_refused_and_one_that_is_not_known_told(good: pl.DataFrame) -> None:
     slow = verdict_on(good, marks=(replace(KILL, recovered_s=14.0),))
     assert failed(slow) == {"recovery"}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import grpc
 import numpy as np
@@ -119,7 +120,24 @@ def test_a_visit_goes_on_when_events_are_not_taken_in(name: str) -> None:
     aisle.event_faults = dict.fromkeys(range(100), grpc.StatusCode.UNAVAILABLE)
     visit(aisle, name)
     assert lists(aisle) == LISTS[name]
-    assert set(aisle.codes(WRITE_EVENTS)) == {"UNAVAILABLE"}
+    assert set(aisle.codes(WRITE_EVENTS)) == {"DEFERRED"}
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_however_a_visit_ends_its_events_are_not_forgotten(broken_off: bool) -> None:
+    aisle = FakeAisle()
+    aisle.event_faults = dict.fromkeys(range(100), grpc.StatusCode.UNAVAILABLE)
+    aisle.faults = {} if broken_off else {1: grpc.StatusCode.INTERNAL}
+    shop = aisle.shop()
+
+    def pause() -> float:
+        if broken_off:
+            raise RuntimeError
+        return aisle.now
+
+    with suppress(RuntimeError):
+        JOURNEYS["anonymous"].run(shop, population(), np.random.default_rng(0), 0.0, pause)
+    assert [event.event_type for event in shop.outbox] == [events.EVENT_TYPE_VIEW, events.EVENT_TYPE_IMPRESSION]
 
 
 def test_the_same_seed_makes_the_same_visit(name: str) -> None:

@@ -1,11 +1,13 @@
 """What a visit asks and tells, page by page, and what it does about failures."""
 
+from types import SimpleNamespace
+
 import grpc
 import pytest
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 
-from loadtest.shop import EMPTY_LIST
+from loadtest.shop import EMPTY_LIST, unwritten
 from loadtest.visit import BOUGHT_TOGETHER, HOME, NEXT_PAGE, RANK, SIMILAR, WRITE_EVENTS, Choice, Left, Visit
 from tests.fake_aisle import FakeAisle, population
 
@@ -164,7 +166,9 @@ def test_a_degraded_list_is_as_good_as_any(aisle: FakeAisle, visit: Visit) -> No
     assert aisle.rows[0].reply is poorer
 
 
-@pytest.mark.parametrize("fault", [grpc.StatusCode.DEADLINE_EXCEEDED, events.EVENT_STATUS_UNAVAILABLE])
+@pytest.mark.parametrize(
+    "fault", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, events.EVENT_STATUS_UNAVAILABLE]
+)
 def test_events_that_could_not_be_written_go_with_the_next_page(
     aisle: FakeAisle, visit: Visit, fault: "grpc.StatusCode | events.EventStatus"
 ) -> None:
@@ -173,16 +177,14 @@ def test_events_that_could_not_be_written_go_with_the_next_page(
     assert aisle.written == []
     visit.item(Choice("item-1"))
     assert kinds(aisle.written) == ["IMPRESSION", "VIEW", "IMPRESSION"]
-    failed, written = aisle.codes(WRITE_EVENTS)
-    assert failed in {"DEADLINE_EXCEEDED", "EVENT_UNAVAILABLE"}
-    assert written == "OK"
+    assert aisle.codes(WRITE_EVENTS) == ["DEFERRED", "OK"]
 
 
 def test_a_repeated_event_may_have_been_written_the_first_time(aisle: FakeAisle, visit: Visit) -> None:
     aisle.lost_answers = {0}
     visit.home()
     visit.item(Choice("item-1"))
-    assert aisle.codes(WRITE_EVENTS) == ["DEADLINE_EXCEEDED", "OK"]
+    assert aisle.codes(WRITE_EVENTS) == ["DEFERRED", "OK"]
     assert kinds(aisle.written) == ["IMPRESSION", "VIEW", "IMPRESSION"]
 
 
@@ -192,16 +194,41 @@ def test_a_repeated_event_may_have_been_written_the_first_time(aisle: FakeAisle,
         (events.EVENT_STATUS_INVALID, "EVENT_INVALID item_id"),
         (events.EVENT_STATUS_OPTED_OUT, "EVENT_OPTED_OUT"),
         (events.EVENT_STATUS_DUPLICATE, "EVENT_DUPLICATE"),
+        (grpc.StatusCode.INTERNAL, "INTERNAL"),
     ],
 )
 def test_an_event_that_is_refused_is_a_failed_call_and_not_sent_again(
-    aisle: FakeAisle, visit: Visit, status: "events.EventStatus", code: str
+    aisle: FakeAisle, visit: Visit, status: "grpc.StatusCode | events.EventStatus", code: str
 ) -> None:
     aisle.event_faults = {0: status}
     visit.home()
     visit.item(Choice("item-1"))
     assert aisle.codes(WRITE_EVENTS) == [code, "OK"]
     assert kinds(aisle.written) == ["VIEW", "IMPRESSION"]
+
+
+def test_a_batch_in_which_an_event_is_refused_has_failed_though_another_is_to_be_sent_again() -> None:
+    happened = [events.Event(event_id=str(number)) for number in range(3)]
+    refused, later = events.EVENT_STATUS_INVALID, events.EVENT_STATUS_UNAVAILABLE
+    statuses = [later, refused, events.EVENT_STATUS_ACCEPTED]
+    reply = events.WriteEventsResponse(results=[events.EventResult(status=status) for status in statuses])
+    stub = SimpleNamespace(WriteEvents=lambda *_, **__: reply)
+    answer = FakeAisle().shop(events=stub).write(happened)
+    assert answer.code == "EVENT_INVALID"
+    assert [event.event_id for event in unwritten(happened, answer)] == ["0"]
+
+
+def test_what_is_still_to_be_sent_again_at_the_end_is_left_in_the_outbox(aisle: FakeAisle) -> None:
+    shop = aisle.shop()
+    visit = Visit(shop, "browse", {}, 0.0, SHOPPER)
+    aisle.event_faults = dict.fromkeys(range(2), grpc.StatusCode.UNAVAILABLE)
+    visit.home()
+    visit.item(Choice("item-1"))
+    visit.leave()
+    assert kinds(list(shop.outbox)) == ["IMPRESSION", "VIEW", "IMPRESSION"]
+    visit.leave()
+    assert len(shop.outbox) == 3
+    assert aisle.written == []
 
 
 def test_an_answer_that_leaves_an_event_out_is_a_failed_call(aisle: FakeAisle, visit: Visit) -> None:
