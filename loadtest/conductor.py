@@ -22,8 +22,8 @@ from loadtest.visitors import Visitors
 from loadtest.worker import Worker
 from services.common.process import ManagedProcess
 
-CALLS_AT_ONCE = 1000
-"""Threads that wait for answers: gRPC needs one for each call under way, and gevent has ten."""
+SLEEPERS = 100
+"""Threads that wait for the last millisecond before a page is due, each for one visit; gevent has ten."""
 _LEAD_SECONDS = 0.5
 """From saying when time 0 is until it is."""
 
@@ -34,7 +34,7 @@ def conduct(options: Conducting) -> None:
     Raises:
         GeneratorError: a worker did not come, refused the plan, or was lost; in the last case the files are there.
     """
-    gevent.get_hub().threadpool.maxsize = CALLS_AT_ONCE
+    gevent.get_hub().threadpool.maxsize = SLEEPERS
     with _running(options) as runner:
         reports = Reports(runner, options.plan.workers)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,7 +54,7 @@ def conduct(options: Conducting) -> None:
 
 def work(options: Working) -> None:
     """Be a worker for one run."""
-    gevent.get_hub().threadpool.maxsize = CALLS_AT_ONCE
+    gevent.get_hub().threadpool.maxsize = SLEEPERS
     environment = Environment(user_classes=[Visitors])
     runner = environment.create_worker_runner(options.master_host, options.master_port)
     Worker(environment)

@@ -10,8 +10,8 @@ Knows nothing of features or streams.
 
 import uuid
 from collections.abc import Callable
+from random import Random
 
-import numpy as np
 from aisle.v1 import event_service_pb2 as events
 from aisle.v1.recommendation_service_pb2 import PLACEMENT_RECENTLY_VIEWED, RecommendRequest
 
@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.05
 _PAGE_SIZE = 100
 
 
-def probe(shop: Shop, population: Population, rng: np.random.Generator, sleep: Callable[[float], object]) -> None:
+def probe(shop: Shop, population: Population, rng: Random, sleep: Callable[[float], object]) -> None:
     """One click, until it shows.
 
     Args:
@@ -39,7 +39,7 @@ def probe(shop: Shop, population: Population, rng: np.random.Generator, sleep: C
         rng: what they are drawn from.
         sleep: of seconds.
     """
-    shopper = population.shoppers[int(rng.integers(len(population.shoppers)))]
+    shopper = rng.choice(population.shoppers)
     viewed = _viewed(shop, shopper)
     item = next((item for item in (population.item(rng) for _ in range(100)) if item not in viewed), None)
     if item is None:

@@ -4,6 +4,7 @@ Prints one line of JSON when the run begins, `{"began": <Unix seconds of time 0>
 files are written all the same. Status 1: the run is not whole, or there is none; 2: wrong usage.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,15 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _turn_green() -> None:
-    """Threads and sockets become gevent's; then gRPC is told, before it makes anything."""
+    """Sockets and all that waits become gevent's, but for threads, which gRPC needs as they are (green.py)."""
     from gevent import monkey  # noqa: PLC0415 - nothing is patched where this module is only imported
 
-    monkey.patch_all()
-    from grpc.experimental.gevent import (  # type: ignore[import-not-found]  # no stubs  # noqa: PLC0415 - after the patches
-        init_gevent,
-    )
-
-    init_gevent()
+    monkey.patch_all(thread=False)
+    os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"  # or importing Locust patches threads too
 
 
 if __name__ == "__main__":

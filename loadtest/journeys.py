@@ -9,9 +9,8 @@ Knows nothing of gRPC, of processes or of time.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import TypeAlias
-
-import numpy as np
 
 from loadtest.population import Population, Zipf
 from loadtest.shop import Shop
@@ -28,7 +27,7 @@ Steps: TypeAlias = Iterator[None]
 _PLACES = [Zipf(count) for count in range(1, HOME_ITEMS + 1)]
 
 
-def browse(visit: Visit, population: Population, rng: np.random.Generator) -> Steps:
+def browse(visit: Visit, population: Population, rng: Random) -> Steps:
     """Home, an item, one like it, into the cart, something that goes with it as well, and buy."""
     home = visit.home()
     yield
@@ -44,7 +43,7 @@ def browse(visit: Visit, population: Population, rng: np.random.Generator) -> St
     visit.purchase()
 
 
-def search(visit: Visit, population: Population, rng: np.random.Generator) -> Steps:
+def search(visit: Visit, population: Population, rng: Random) -> Steps:
     """A search of the shop, ordered for this shopper; an item that it found, into the cart."""
     query = population.query(rng)
     found = visit.search(query, population.search(query))
@@ -55,7 +54,7 @@ def search(visit: Visit, population: Population, rng: np.random.Generator) -> St
     visit.cart(chosen)
 
 
-def scroll(visit: Visit, population: Population, rng: np.random.Generator) -> Steps:  # noqa: ARG001 - a journey's
+def scroll(visit: Visit, population: Population, rng: Random) -> Steps:  # noqa: ARG001 - a journey's
     """Home, and on and on in the same list, to its end or until it is enough; an item of the last page."""
     shown = visit.home()
     for _ in range(SCROLLED_PAGES - 1):
@@ -67,7 +66,7 @@ def scroll(visit: Visit, population: Population, rng: np.random.Generator) -> St
     visit.item(_picked(shown, rng))
 
 
-def anonymous(visit: Visit, population: Population, rng: np.random.Generator) -> Steps:
+def anonymous(visit: Visit, population: Population, rng: Random) -> Steps:
     """Somebody without an account, led to an item from elsewhere, who looks around: only this visit says what for."""
     visit.item(Choice(population.item(rng)))
     yield
@@ -85,7 +84,7 @@ class Journey:
     name: str
     weight: float
     """Its share of the visits, among the weights of all."""
-    steps: Callable[[Visit, Population, np.random.Generator], Steps]
+    steps: Callable[[Visit, Population, Random], Steps]
     has_account: bool = True
     """Whether its shoppers are known ones."""
 
@@ -93,7 +92,7 @@ class Journey:
         self,
         shop: Shop,
         population: Population,
-        rng: np.random.Generator,
+        rng: Random,
         due: float,
         pause: Callable[[], float],
     ) -> None:
@@ -128,18 +127,17 @@ visitors browse, a quarter knows what to look for, a fifth has no account, and s
 pages and similar items, which a shop shows most, are most of the lists, and there are enough of every other kind."""
 
 
-def drawn(journeys: Mapping[str, Journey], rng: np.random.Generator) -> Journey:
+def drawn(journeys: Mapping[str, Journey], rng: Random) -> Journey:
     """One of the journeys by their weights."""
-    names = list(journeys)
-    weights = np.cumsum([journeys[name].weight for name in names])
-    return journeys[names[int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))]]
+    (journey,) = rng.choices(list(journeys.values()), [journey.weight for journey in journeys.values()])
+    return journey
 
 
-def _picked(shown: Shown, rng: np.random.Generator) -> Choice:
+def _picked(shown: Shown, rng: Random) -> Choice:
     """An item of a list, most often the first ones."""
     place = _PLACES[len(shown.item_ids) - 1].draw(rng)
     return Choice(shown.item_ids[place], shown.recommendation_id)
 
 
-def _linked_or_picked(shown: Shown, population: Population, rng: np.random.Generator) -> Choice:
+def _linked_or_picked(shown: Shown, population: Population, rng: Random) -> Choice:
     return Choice(population.item(rng)) if rng.random() < LINKED_SHARE else _picked(shown, rng)

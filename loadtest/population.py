@@ -9,13 +9,15 @@ Knows nothing of calls.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from features import bundle as files
@@ -37,13 +39,11 @@ class Zipf:
 
     def __init__(self, count: int) -> None:
         """Args: count: of the places, 1 or more."""
-        weights = np.arange(1, count + 1, dtype=np.float64) ** -ZIPF_EXPONENT
-        self._upper: npt.NDArray[np.float64] = np.cumsum(weights) / weights.sum()
-        self._upper[-1] = 1.0
+        self._upper = list(accumulate(place**-ZIPF_EXPONENT for place in range(1, count + 1)))
 
-    def draw(self, rng: np.random.Generator) -> int:
+    def draw(self, rng: Random) -> int:
         """A place, 0 to count - 1."""
-        return int(np.searchsorted(self._upper, rng.random(), side="right"))
+        return bisect_right(self._upper, rng.random() * self._upper[-1], hi=len(self._upper) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +97,20 @@ class Population:
         prices = {item: price for item, price in zip(ids, items["price"], strict=True) if price is not None}
         return cls(list(shoppers), ids, prices, _hits(words), words, Zipf(len(shoppers)), Zipf(len(ids)))
 
-    def shopper(self, rng: np.random.Generator) -> str:
+    def shopper(self, rng: Random) -> str:
         """A known shopper's id."""
         return self.shoppers[self._of_shoppers.draw(rng)]
 
-    def item(self, rng: np.random.Generator) -> str:
+    def item(self, rng: Random) -> str:
         """An item that somebody comes for."""
         return self.items[self._of_items.draw(rng)]
 
-    def query(self, rng: np.random.Generator) -> str:
+    def query(self, rng: Random) -> str:
         """What a shopper types who looks for an item: a word of its title, which other items may have as well; the
         item's own id where its title has no words."""
         item = self.item(rng)
         words = self.words[item]
-        return words[int(rng.integers(len(words)))] if words else item
+        return rng.choice(words) if words else item
 
     def search(self, query: str) -> Sequence[str]:
         """What the shop's own search finds, to be ranked: SEARCH_RESULTS items at most; nothing is also possible."""

@@ -1,13 +1,14 @@
-"""What visits and probes of a plan are: shop, population and journeys put together. Knows neither Locust nor gevent."""
+"""What visits and probes of a plan are: shop, population and journeys put together. Knows no Locust; of gevent that
+calls are made in greenlets."""
 
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-import numpy as np
 import polars as pl
 from aisle.v1 import event_service_pb2_grpc as event_stubs
 from aisle.v1 import recommendation_service_pb2 as messages
@@ -15,6 +16,7 @@ from aisle.v1 import recommendation_service_pb2 as messages
 from loadtest import visit as pages
 from loadtest.access import Access
 from loadtest.freshness import probe
+from loadtest.green import GreenClient, GreenTransport
 from loadtest.journeys import JOURNEYS, Journey, Steps, drawn
 from loadtest.outbox import deliver
 from loadtest.plan import Plan
@@ -23,7 +25,7 @@ from loadtest.shop import Record, Shop
 from services.client import RecommendationClient
 from services.common.keys import KEY_HEADER
 
-Visit: TypeAlias = Callable[[np.random.Generator, float, Callable[[], float]], None]
+Visit: TypeAlias = Callable[[Random, float, Callable[[], float]], None]
 """One visit, drawn from a generator and due at a time; `pause()` thinks and says when the next page is due."""
 
 _CONNECT_SECONDS = 5.0
@@ -60,7 +62,7 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
         AccessError: a file that lets us in cannot be read.
         BundleError, AdapterError, SchemaError, ValueError: there is no population.
     """
-    client = RecommendationClient(
+    client = GreenClient(
         plan.ranking,
         timeout_seconds=plan.timeout_seconds,
         channel_count=plan.connections,
@@ -73,10 +75,10 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
     population = _population(plan)
     journeys = JOURNEYS if plan.journeys == "all" else {"home": Journey("home", 1, _home)}
 
-    def visit(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:
+    def visit(rng: Random, due: float, pause: Callable[[], float]) -> None:
         drawn(journeys, rng).run(shop, population, rng, due, pause)
 
-    def probed(rng: np.random.Generator, due: float, pause: Callable[[], float]) -> None:  # noqa: ARG001 - a Visit's
+    def probed(rng: Random, due: float, pause: Callable[[], float]) -> None:  # noqa: ARG001 - a Visit's
         probe(shop, population, rng, time.sleep)
 
     def delivered(is_over: Callable[[], bool]) -> None:
@@ -85,7 +87,7 @@ def open_shop(plan: Plan, record: Record, clock: Callable[[], float]) -> Shoppin
     return Shopping(visit, probed if plan.ingest else None, delivered)
 
 
-def _home(visit: pages.Visit, population: Population, rng: np.random.Generator) -> Steps:  # noqa: ARG001 - a journey's
+def _home(visit: pages.Visit, population: Population, rng: Random) -> Steps:  # noqa: ARG001 - a journey's
     """The home page, and away: with a shop that writes no events, one call."""
     visit.home()
     yield from ()
@@ -100,9 +102,9 @@ class _Events(NamedTuple):
 def _events(address: str, access: Access) -> _Events:
     credentials, key = access.credentials(), access.api_key()
     channel = (
-        grpc.secure_channel(address, credentials, _RECONNECT)
+        GreenTransport.secure_channel(address, credentials, _RECONNECT)
         if credentials
-        else grpc.insecure_channel(address, _RECONNECT)
+        else GreenTransport.insecure_channel(address, _RECONNECT)
     )
     metadata = None if key is None else ((KEY_HEADER, key),)
     return _Events(partial(event_stubs.EventServiceStub(channel).WriteEvents, metadata=metadata))

@@ -66,7 +66,7 @@ class Worker:
         self._arrivals = arrival_times(profile, plan.visits_per_second / plan.workers, rng)
         self._probes = np.arange(1.0, profile.seconds, 1.0 / PROBES_PER_SECOND) if index == 0 else np.empty(0)
         self._shopping = open_shop(plan, self._record, self._clock)
-        self._seed = [plan.seed, index]
+        self._seed = f"{plan.seed} {index}"
         self._doors = Doors(self._clock, seconds=profile.seconds, think_seconds=profile.think_seconds)
         gc.collect()
         gc.freeze()  # what a plan needs stays; a collection that looks at all of it would hold up every visitor
@@ -103,8 +103,8 @@ class Worker:
         sender = gevent.spawn(self._shopping.deliver, left.is_set)
         try:
             if self._shopping.probe:
-                gevent.spawn(self._doors.open, self._probes, self._shopping.probe, [*self._seed, _PROBES])
-            self._doors.open(self._arrivals, self._shopping.visit, [*self._seed, _VISITS])
+                gevent.spawn(self._doors.open, self._probes, self._shopping.probe, f"{self._seed} {_PROBES}")
+            self._doors.open(self._arrivals, self._shopping.visit, f"{self._seed} {_VISITS}")
         finally:
             ended = self._clock()
             watcher.kill()

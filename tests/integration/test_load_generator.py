@@ -82,7 +82,6 @@ def test_a_stall_shows_at_an_open_rate_and_hides_from_callers_who_wait(tmp_path:
 def test_a_generator_that_is_asked_for_too_much_says_so(server: str, tmp_path: Path) -> None:
     _, calm = generated(server, tmp_path / "calm", "--rate-seconds", 50, 0.5)
     _, swamped = generated(server, tmp_path / "swamped", "--rate-seconds", 6000, 0.5, "--timeout", 30)
-    assert swamped.generator_cpu_share > 2 * calm.generator_cpu_share
     assert swamped.late_p99_ms > 10 * calm.late_p99_ms
 
 

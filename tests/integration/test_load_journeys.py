@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
-import numpy as np
 import polars as pl
 import pytest
 from aisle.v1 import event_service_pb2 as events
@@ -143,7 +143,7 @@ def acted(own_stack: Stack, population: Population) -> Watched:
 
         def visit(name: str, seed: int) -> None:
             clock = seen.shop.clock
-            JOURNEYS[name].run(seen.shop, population, np.random.default_rng(seed), clock(), clock)
+            JOURNEYS[name].run(seen.shop, population, Random(seed), clock(), clock)
 
         under_way = [pool.submit(visit, name, seed) for seed in range(VISITS) for name in JOURNEYS]
         for one in under_way:
@@ -242,7 +242,7 @@ def test_a_probe_sees_its_click_come_to_the_list(own_stack: Stack, population: P
     """Ten probes; how soon they must see it is for the acceptance tests."""
     with watched(own_stack) as seen:
         for seed in range(10):
-            probe(seen.shop, population, np.random.default_rng(seed), time.sleep)
+            probe(seen.shop, population, Random(seed), time.sleep)
     assert [(row.method, row.code) for row in seen.rows] == [(FRESHNESS, OK)] * 10
     assert all(row.due < row.done for row in seen.rows)
     assert len(seen.sent.events) == 10

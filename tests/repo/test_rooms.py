@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
         "loadtest/conductor.py",
         "loadtest/doors.py",
         "loadtest/generator.py",
+        "loadtest/green.py",
         "loadtest/reports.py",
         "loadtest/worker.py",
     },

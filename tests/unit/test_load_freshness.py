@@ -1,7 +1,8 @@
 """The probe of how soon a click shows."""
 
+from random import Random
+
 import grpc
-import numpy as np
 import pytest
 from aisle.v1 import event_service_pb2 as events
 
@@ -14,7 +15,7 @@ CALL_SECONDS = 0.1
 
 def probed(aisle: FakeAisle, seed: int = 0) -> Row:
     before = len(aisle.rows)
-    probe(aisle.shop(), population(), np.random.default_rng(seed), aisle.sleep)
+    probe(aisle.shop(), population(), Random(seed), aisle.sleep)
     (row,) = aisle.rows[before:]
     assert (row.method, row.journey, row.reply) == (FRESHNESS, FRESHNESS, None)
     return row

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from random import Random
 
 import grpc
-import numpy as np
 import pytest
 from aisle.v1 import event_service_pb2 as events
 
@@ -32,7 +32,7 @@ def visit(aisle: FakeAisle, name: str, seed: int = 0) -> list[float]:
         aisle.now = due[-1]
         return due[-1]
 
-    JOURNEYS[name].run(aisle.shop(), population(), np.random.default_rng(seed), 0.0, pause)
+    JOURNEYS[name].run(aisle.shop(), population(), Random(seed), 0.0, pause)
     return due
 
 
@@ -136,7 +136,7 @@ def test_however_a_visit_ends_its_events_are_not_forgotten(broken_off: bool) -> 
         return aisle.now
 
     with suppress(RuntimeError):
-        JOURNEYS["anonymous"].run(shop, population(), np.random.default_rng(0), 0.0, pause)
+        JOURNEYS["anonymous"].run(shop, population(), Random(0), 0.0, pause)
     assert [event.event_type for event in shop.outbox] == [events.EVENT_TYPE_VIEW, events.EVENT_TYPE_IMPRESSION]
 
 
@@ -152,7 +152,7 @@ def test_the_same_seed_makes_the_same_visit(name: str) -> None:
 
 
 def test_journeys_are_taken_by_their_weights() -> None:
-    rng, count = np.random.default_rng(2), 20_000
+    rng, count = Random(2), 20_000
     taken = Counter(drawn(JOURNEYS, rng).name for _ in range(count))
     total = sum(journey.weight for journey in JOURNEYS.values())
     for name, journey in JOURNEYS.items():

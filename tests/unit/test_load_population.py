@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import polars as pl
@@ -20,8 +21,8 @@ DRAWS = 60_000
 
 
 @pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(1)
+def rng() -> Random:
+    return Random(1)
 
 
 def with_sensitive(bundle: Bundle, item_ids: list[str]) -> Path:
@@ -47,7 +48,7 @@ def data_of(folder: Path, counts: dict[str, int], days_before: float = 1.0) -> s
     return f"parquet:{folder}"
 
 
-def test_the_kth_comes_up_a_kth_as_often_as_the_first(rng: np.random.Generator) -> None:
+def test_the_kth_comes_up_a_kth_as_often_as_the_first(rng: Random) -> None:
     places = Counter(Zipf(50).draw(rng) for _ in range(DRAWS))
     assert sorted(places) == list(range(50))
     harmonic = sum(1 / k for k in range(1, 51))
@@ -56,11 +57,11 @@ def test_the_kth_comes_up_a_kth_as_often_as_the_first(rng: np.random.Generator) 
         assert abs(places[place] - expected) < 5 * expected**0.5
 
 
-def test_one_place_is_always_drawn(rng: np.random.Generator) -> None:
+def test_one_place_is_always_drawn(rng: Random) -> None:
     assert {Zipf(1).draw(rng) for _ in range(100)} == {0}
 
 
-def test_the_first_shoppers_and_items_come_most_often(rng: np.random.Generator) -> None:
+def test_the_first_shoppers_and_items_come_most_often(rng: Random) -> None:
     people = population()
     shoppers = Counter(people.shopper(rng) for _ in range(5_000))
     wanted = Counter(people.item(rng) for _ in range(5_000))
@@ -74,13 +75,13 @@ def test_the_same_seed_brings_the_same_people() -> None:
     people = population()
 
     def come() -> list[str]:
-        rng = np.random.default_rng(5)
+        rng = Random(5)
         return [draw(rng) for _ in range(50) for draw in (people.shopper, people.item, people.query)]
 
     assert come() == come()
 
 
-def test_a_query_finds_what_has_the_word_the_most_popular_first(rng: np.random.Generator) -> None:
+def test_a_query_finds_what_has_the_word_the_most_popular_first(rng: Random) -> None:
     people = population()
     for _ in range(200):
         query = people.query(rng)
@@ -100,7 +101,7 @@ def test_a_search_hands_on_so_many_hits_and_no_more() -> None:
     assert list(Population.from_tables(["somebody"], many).search("cup")) == many["item_id"][:SEARCH_RESULTS].to_list()
 
 
-def test_an_item_without_words_is_searched_by_its_id(rng: np.random.Generator) -> None:
+def test_an_item_without_words_is_searched_by_its_id(rng: Random) -> None:
     nameless = pl.DataFrame({"item_id": ["4711"], "title": ["42 x"], "price": [None]})
     people = Population.from_tables(["somebody"], nameless)
     assert people.query(rng) == "4711"
