@@ -116,12 +116,21 @@ class Serving:
         started = time.monotonic()
         own = await _loaded(root)
         pipeline = self._assemble(await self._extend(own))
+        loaded = time.monotonic()
         if not await self._back_ends_ready(pipeline):
             return
+        ready = time.monotonic()
         await warm_up(pipeline, self._house)
         versions = {"from": self._pipeline.release.version, "to": pipeline.release.version}
         self._serve(own, pipeline)
-        logger.info("switched", extra={**versions, "seconds": round(time.monotonic() - started, 2)})
+        now = time.monotonic()
+        times = {
+            "loading": loaded - started,
+            "waiting": ready - loaded,
+            "warming": now - ready,
+            "seconds": now - started,
+        }
+        logger.info("switched", extra=versions | {name: round(seconds, 2) for name, seconds in times.items()})
         del pipeline  # or it would stay when a refreshed one serves
         await self.refresh()  # with what has happened while it was made ready
         await asyncio.sleep(_LAST_REQUESTS_SECONDS)
