@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,12 @@ with (benchmarks); none where only the library's files are read."""
 WITHOUT_A_HOME = {"utils", "util", "helpers", "core", "lib", "misc"}
 
 
+@cache
 def modules() -> list[Path]:
     return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+@cache
 def imported_by(path: Path) -> set[str]:
     """Top-level names of everything that a file imports, anywhere in it."""
     names: set[str] = set()
