@@ -1,5 +1,8 @@
-"""The tiny shop with shoppers who did something, for load tests: everything that a stack of its own needs."""
+"""The tiny shop with shoppers who did something, for load tests: everything that a stack of its own needs, and the
+command `python -m loadtest` against it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +15,20 @@ from tests.tiny_shop import AS_OF, write_shop_bundle
 
 _SHOPPERS = 10
 _EVENTS = 100
+_SECONDS = 6
+_VISITS_PER_SECOND = 4
+_LEVELS = """
+confidence = 0.95
+beyond = 10
+error_share = 0.01
+throughput_share = 0.8
+recovery_s = 60.0
+latency = {}
+degraded = {}
+regression = {}
+generator = { cpu_share = 1.0, late_p99_ms = 10000, waiting_share = 1.0 }
+"""
+"""No waiting time is judged: the machine that tests run on is anybody's guess."""
 
 
 def write_load_shop(folder: Path, triton_venv: Path) -> StackConfig:
@@ -30,3 +47,18 @@ def write_load_shop(folder: Path, triton_venv: Path) -> StackConfig:
         triton_venv=triton_venv,
         ranking_port=0,
     )
+
+
+def load_test(*words: object) -> subprocess.CompletedProcess[str]:
+    """`python -m loadtest`; what it printed is all in `stdout`."""
+    command = [sys.executable, "-m", "loadtest", *map(str, words)]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
+def visit(folder: Path, name: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """A run against what the folder's stack.json lists."""
+    levels = folder / "levels.toml"
+    levels.write_text(_LEVELS)
+    where = ["--build", folder, "--bundles", folder / "bundles", "--data", f"parquet:{folder / 'shop'}"]
+    rate = ["--rate-seconds", _VISITS_PER_SECOND, _SECONDS, "--timeout", 10]
+    return load_test(*where, *rate, "--levels", levels, "--out", folder / name, *words)

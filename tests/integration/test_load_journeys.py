@@ -1,8 +1,10 @@
-"""The load test's visits against the whole suite: every call succeeds, and what was done is in the log as it was done.
+"""The load test against the whole suite: every call of its visits succeeds, what was done is in the log as it was done,
+and `python -m loadtest` tells a good build from a bad one.
 
-In plain threads: nothing here knows Locust.
+The visits are made in plain threads: nothing here knows Locust.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +22,18 @@ from aisle.v1 import event_service_pb2 as events
 from aisle.v1 import recommendation_service_pb2 as messages
 from aisle.v1.event_service_pb2_grpc import EventServiceStub
 
-from features import bundle as files
 from features import event_log
 from loadtest.freshness import probe
 from loadtest.journeys import JOURNEYS
 from loadtest.population import Population
-from loadtest.recording import FRESHNESS, OK
+from loadtest.recording import FRESHNESS, OK, read_run
 from loadtest.shop import Shop
 from loadtest.visit import METHODS, RANK, WRITE_EVENTS
 from services.client import RecommendationClient
-from services.stack import Stack, StackConfig, running_stack
+from services.stack import Stack, running_stack
+from tests.acceptance.load_runs import plant
 from tests.fake_aisle import Row
-from tests.shop import day, event
-from tests.shop import events as events_table
-from tests.tiny_shop import AS_OF, write_shop_bundle
+from tests.integration.load_shop import visit, write_load_shop
 from tests.waiting import wait_until
 
 VISITS = 6
@@ -84,16 +84,8 @@ class Done:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of this module's stack: the tiny shop's bundle, what ten shoppers did before it, all that is kept."""
-    folder = tmp_path_factory.mktemp("load")
-    items = pl.read_parquet(write_shop_bundle(folder / "bundles", seed=1).path(files.ITEMS))
-    (folder / "shop").mkdir()
-    items.write_parquet(folder / "shop" / "items.parquet")
-    acts = (event(f"shopper-{n % 10}", f"item-{n * 7 % items.height}", n / 100) for n in range(100))
-    happened = events_table(*acts)
-    long_ago = AS_OF - day(10)
-    happened.with_columns(pl.col("event_time") + long_ago).write_parquet(folder / "shop" / "events.parquet")
-    return folder
+    """The folder of this module's stack: bundle, data, all that is kept."""
+    return tmp_path_factory.mktemp("load")
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +93,7 @@ def own_stack(triton_venv: Path, live: Path) -> Iterator[Stack]:
     """Of this module alone, since it is written to; its log does not wait for half a minute."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AISLE_LOG_SECONDS", "1")
-        config = StackConfig(
-            data=f"parquet:{live / 'shop'}",
-            bundles=live / "bundles",
-            build=live,
-            triton_venv=triton_venv,
-            ranking_port=0,
-        )
-        with running_stack(config) as stack:
+        with running_stack(write_load_shop(live, triton_venv)) as stack:
             yield stack
 
 
@@ -246,3 +231,24 @@ def test_a_probe_sees_its_click_come_to_the_list(own_stack: Stack, population: P
     assert [(row.method, row.code) for row in seen.rows] == [(FRESHNESS, OK)] * 10
     assert all(row.due < row.done for row in seen.rows)
     assert len(seen.sent.events) == 10
+
+
+def test_the_gate_lets_a_good_build_pass_and_stops_one_that_fails_calls(own_stack: Stack, live: Path) -> None:
+    """Last of all: the stack is not the same any more."""
+    good = visit(live, "good", "--fault", "stall:triton@3+2", "--accept")
+    assert good.returncode == 0, good.stdout
+    assert "accepted: " in good.stdout
+    calls, facts, marks = read_run(live / "good")
+    assert set(calls["code"]) == {"OK"}
+    assert facts.target == own_stack.addresses["ranking"]
+    assert [mark.what for mark in marks] == ["stall triton"]
+    assert marks[0].until_s - marks[0].at_s == pytest.approx(2.0, abs=1.0)
+    assert "stall triton" in (live / "good" / "report.html").read_text()
+
+    plant(own_stack, "errors", 0.2)
+    bad = visit(live, "bad")
+    assert bad.returncode == 1, bad.stdout
+    causes = json.loads((live / "bad" / "verdict.json").read_text())["causes"]
+    assert [(cause["check"], cause["method"] in METHODS) for cause in causes] == [("errors", True)]
+    assert "INTERNAL" in causes[0]["text"]
+    assert f"cause: {causes[0]['text']}" in bad.stdout
