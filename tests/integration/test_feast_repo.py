@@ -22,6 +22,8 @@ from services.common.process import free_port
 from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
 
 AS_OF = datetime(2017, 12, 30, 5, 0, 0, 123456, tzinfo=UTC)
+PATIENT_SECONDS = 10.0
+"""Of a reader: the machine may be busy."""
 ROOT = Path(__file__).parents[2]
 REPO = ROOT / "features" / "repo"
 
@@ -110,7 +112,7 @@ async def test_feasts_own_materialize_fills_the_batch_views_and_leaves_the_live_
     write_offline(users, "user", AS_OF, tmp_path / "offline")
     write_offline(items[:5], "item", AS_OF, tmp_path / "offline")
     store.materialize(AS_OF - timedelta(days=1), AS_OF + timedelta(seconds=1))
-    reader = UserReader(store)
+    reader = UserReader(store, timeout_s=PATIENT_SECONDS)
     assert_same(await reader.read("user-1"), users.row(1, named=True))
     assert_frame_equal(read_items(store, items["item_id"][:5].to_list()), items[:5], check_exact=True)
     await UserWriter(store).push(pushed(users[2:3].with_columns(user_id=pl.lit("user-1")), AS_OF - timedelta(days=1)))

@@ -18,6 +18,8 @@ from features.store import UserEraser, UserReader, UserWriter, _rows, close_stor
 from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
 
 AS_OF = datetime(2017, 12, 30, 5, 0, 0, 123456, tzinfo=UTC)
+PATIENT_SECONDS = 10.0
+"""Of a reader whose timeout is not what is tested: the machine may be busy."""
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def items() -> pl.DataFrame:
 
 async def test_every_feature_of_every_shopper_is_read_as_it_was_written(store: Any, users: pl.DataFrame) -> None:
     materialise(store, users, random_item_frame(1, np.random.default_rng(2)), AS_OF)
-    reader = UserReader(store)
+    reader = UserReader(store, timeout_s=PATIENT_SECONDS)
     for row in users.iter_rows(named=True):
         read = await reader.read(row["user_id"])
         assert_same(read, row)
@@ -50,7 +52,7 @@ async def test_every_feature_of_every_shopper_is_read_as_it_was_written(store: A
 
 async def test_lists_may_be_empty_and_keep_their_type(store: Any, users: pl.DataFrame, items: pl.DataFrame) -> None:
     materialise(store, users[:1], items[:1], AS_OF)
-    row = await UserReader(store).read("user-0")
+    row = await UserReader(store, timeout_s=PATIENT_SECONDS).read("user-0")
     assert row is not None
     assert (row["repeat_last_us"].dtype, row["repeat_last_us"].shape) == (np.int64, (0,))  # type: ignore[attr-defined]
     assert (row["leaf_weights"].dtype, row["leaf_weights"].shape) == (np.float32, (0,))  # type: ignore[attr-defined]
@@ -76,7 +78,7 @@ def test_an_item_that_is_not_stored_has_nulls(store: Any, users: pl.DataFrame, i
 
 async def test_an_unknown_shopper_is_none(store: Any, users: pl.DataFrame, items: pl.DataFrame) -> None:
     materialise(store, users, items[:1], AS_OF)
-    assert await UserReader(store).read("nobody") is None
+    assert await UserReader(store, timeout_s=PATIENT_SECONDS).read("nobody") is None
 
 
 async def test_the_live_row_wins_as_a_whole_whenever_the_batch_row_was_written(
@@ -86,7 +88,7 @@ async def test_the_live_row_wins_as_a_whole_whenever_the_batch_row_was_written(
     stamp = AS_OF + timedelta(microseconds=1)
     await UserWriter(store).push(pushed(live[1:], stamp))
     materialise(store, users, items[:1], AS_OF + timedelta(days=7))
-    reader = UserReader(store)
+    reader = UserReader(store, timeout_s=PATIENT_SECONDS)
     read = await reader.read("user-1")
     assert_same(read, live.row(1, named=True))
     assert read is not None
@@ -95,7 +97,7 @@ async def test_the_live_row_wins_as_a_whole_whenever_the_batch_row_was_written(
 
 
 async def test_a_pushed_row_that_is_not_newer_is_dropped(store: Any, users: pl.DataFrame) -> None:
-    writer, reader = UserWriter(store), UserReader(store)
+    writer, reader = UserWriter(store), UserReader(store, timeout_s=PATIENT_SECONDS)
     versions = [users[row : row + 1].with_columns(user_id=pl.lit("user-9")) for row in range(4)]
     for version, microseconds in zip(versions, (0, 0, -1, 1), strict=True):
         await writer.push(pushed(version, AS_OF + timedelta(microseconds=microseconds)))
@@ -110,7 +112,7 @@ async def test_materialising_overwrites_what_was_materialised(
     materialise(store, users[2:3], items[:1], AS_OF)
     again = users[3:4].with_columns(user_id=pl.lit("user-2"))
     materialise(store, again, items[1:2].with_columns(item_id=pl.lit("item-0")), AS_OF + later)
-    assert_same(await UserReader(store).read("user-2"), again.row(0, named=True))
+    assert_same(await UserReader(store, timeout_s=PATIENT_SECONDS).read("user-2"), again.row(0, named=True))
     assert read_items(store, ["item-0"]).row(0)[1:] == items.row(1)[1:]
 
 
@@ -121,7 +123,7 @@ async def test_a_table_that_is_not_the_specs_is_refused_before_anything_is_writt
         materialise(store, users, items.drop("item_trend"), AS_OF)
     with pytest.raises(ValueError, match="leaf_names"):
         await UserWriter(store).push(pushed(users.drop("leaf_names"), AS_OF))
-    assert await UserReader(store).read("user-1") is None
+    assert await UserReader(store, timeout_s=PATIENT_SECONDS).read("user-1") is None
 
 
 async def test_rows_of_another_feature_list_are_not_seen(
@@ -131,13 +133,13 @@ async def test_rows_of_another_feature_list_are_not_seen(
     monkeypatch.setattr(spec, "HALF_LIFE_DAYS", 85.0)
     address = store.config.online_store.connection_string
     other = open_store(tmp_path / "repo", tmp_path / "offline", address, project=tmp_path.name)
-    assert await UserReader(other).read("user-1") is None
+    assert await UserReader(other, timeout_s=PATIENT_SECONDS).read("user-1") is None
     await close_store(other)
 
 
 async def test_a_request_does_not_touch_the_registry(store: Any, users: pl.DataFrame, tmp_path: Path) -> None:
     materialise(store, users, random_item_frame(1, np.random.default_rng(2)), AS_OF)
-    reader = UserReader(store)
+    reader = UserReader(store, timeout_s=PATIENT_SECONDS)
     (tmp_path / "repo" / "registry.db").unlink()
     assert_same(await reader.read("user-1"), users.row(1, named=True))
 
@@ -173,11 +175,11 @@ async def test_only_a_later_row_is_stored_whatever_was_written_in_between(
     for version, stamp in zip(versions, (moment, moment - earlier, moment + earlier), strict=True):
         await writer.push(pushed(version, stamp))
         expected = versions[2] if stamp > moment else versions[0]
-        assert_same(await UserReader(store).read("user-9"), expected.row(0, named=True))
+        assert_same(await UserReader(store, timeout_s=PATIENT_SECONDS).read("user-9"), expected.row(0, named=True))
 
 
 async def test_of_two_rows_of_one_push_the_later_one_stays(store: Any, users: pl.DataFrame) -> None:
     rows = users[2:4].with_columns(user_id=pl.lit("user-9"))
     stamps = pl.Series([AS_OF, AS_OF - timedelta(seconds=1)], dtype=pl.Datetime("us", "UTC"))
     await UserWriter(store).push(rows.with_columns(event_timestamp=stamps))
-    assert_same(await UserReader(store).read("user-9"), rows.row(0, named=True))
+    assert_same(await UserReader(store, timeout_s=PATIENT_SECONDS).read("user-9"), rows.row(0, named=True))
