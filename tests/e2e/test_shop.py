@@ -17,7 +17,7 @@ _LENGTH = 10
 @pytest.fixture(scope="module")
 def replies(shop_stack: Stack, trained_shop: TrainedShop) -> dict[str, messages.RecommendResponse]:
     """Every shopper's recommendations."""
-    with RecommendationClient(shop_stack.addresses["ranking"], timeout_seconds=5.0) as client:
+    with RecommendationClient(shop_stack.addresses["ranking"], timeout_seconds=30.0) as client:
         return {
             user_id: client.recommend(
                 messages.RecommendRequest(
