@@ -1,10 +1,12 @@
 """The gate on made runs: the good build passes whatever the machine does, each planted fault fails with its cause."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from loadtest import resampling
 from loadtest.gate import Run, judge
 from loadtest.levels import levels_file, read_levels
 from loadtest.recording import FRESHNESS, Mark
@@ -13,6 +15,14 @@ from tests.unit.load_calls import FACTS, Shop, call, frame
 
 LEVELS = read_levels(levels_file("local"))
 SHOP = Shop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """A quarter of them: what is planted lies far beyond what they make the intervals wander."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resampling, "RESAMPLES", 250)
+        yield
 
 
 @pytest.fixture(scope="module")

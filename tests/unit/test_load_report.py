@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from loadtest import resampling
 from loadtest.accepted import accept, accepted_run
 from loadtest.gate import main, settle
 from loadtest.recording import Mark, write_run
@@ -17,6 +19,14 @@ from tests.unit.test_report import Page
 GOOD, SLOW = Shop(seconds=30, per_second=40), Shop(seconds=30, per_second=40, slower_ms={"ranking": 20})
 BRIEF = replace(FACTS, seconds=30.0, warm_up_seconds=5.0)
 KILL = Mark(at_s=12, until_s=16, what="kill <triton>", recovered_s=1.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """A quarter of them: what is planted lies far beyond what they make the intervals wander."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resampling, "RESAMPLES", 250)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,17 @@ def outcome(data: Dataset, config: TrainConfig, cutoff: datetime) -> FittedRanke
     return run(data, config, cutoff)
 
 
+@pytest.fixture(scope="module")
+def everything(config: TrainConfig) -> TrainConfig:
+    """The settings with a catalogue that holds whatever there is."""
+    return replace(config, catalogue=replace(config.catalogue, min_shoppers=0))
+
+
+@pytest.fixture(scope="module")
+def outcome_with_everything(data: Dataset, everything: TrainConfig, cutoff: datetime) -> FittedRanker:
+    return run(data, everything, cutoff)
+
+
 def corrupted(data: Dataset, since: datetime) -> Dataset:
     """The shop with everything from an instant on turned upside down: who, what, how, at what price, how often."""
     is_late = pl.col("event_time") >= since
@@ -103,11 +114,10 @@ def test_nothing_at_or_after_the_cutoff_moves_a_bit_of_what_was_learned(
 
 
 def test_what_happened_in_the_newest_window_moves_the_rankers_but_not_the_towers_they_were_fitted_with(
-    data: Dataset, config: TrainConfig, cutoff: datetime
+    data: Dataset, everything: TrainConfig, cutoff: datetime, outcome_with_everything: FittedRanker
 ) -> None:
-    since = cutoff - timedelta(weeks=config.ranker.window_weeks)
-    everything = replace(config, catalogue=replace(config.catalogue, min_shoppers=0))
-    before, after = run(data, everything, cutoff), run(corrupted(data, since), everything, cutoff)
+    since = cutoff - timedelta(weeks=everything.ranker.window_weeks)
+    before, after = outcome_with_everything, run(corrupted(data, since), everything, cutoff)
     assert after.towers.text.row_vectors.tobytes() == before.towers.text.row_vectors.tobytes()
     assert after.towers.vectors.tobytes() == before.towers.vectors.tobytes()
     assert set(after.trees) == {"all", "new"}
@@ -116,11 +126,10 @@ def test_what_happened_in_the_newest_window_moves_the_rankers_but_not_the_towers
 
 
 def test_what_happened_in_the_oldest_window_moves_the_towers_of_newer_ones_but_not_the_text(
-    data: Dataset, config: TrainConfig, cutoff: datetime
+    data: Dataset, everything: TrainConfig, cutoff: datetime, outcome_with_everything: FittedRanker
 ) -> None:
-    since = cutoff - config.ranker.windows * timedelta(weeks=config.ranker.window_weeks)
-    everything = replace(config, catalogue=replace(config.catalogue, min_shoppers=0))
-    before, after = run(data, everything, cutoff), run(corrupted(data, since), everything, cutoff)
+    since = cutoff - everything.ranker.windows * timedelta(weeks=everything.ranker.window_weeks)
+    before, after = outcome_with_everything, run(corrupted(data, since), everything, cutoff)
     assert after.towers.text.row_vectors.tobytes() == before.towers.text.row_vectors.tobytes()
     assert after.towers.vectors.tobytes() != before.towers.vectors.tobytes()
 
