@@ -30,6 +30,7 @@ def bundles(trained_shop: TrainedShop, tmp_path: Path) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, data: Dataset, bundles: Path, candidate: str, *more: str) -> None:
     """The command line over data that is at hand."""
     monkeypatch.setattr(gate, "load", lambda _name, _cache: data)
+    monkeypatch.setattr(gate, "GateLimits", lambda: LIMITS)
     folders = ["--candidate", str(bundles / candidate), "--bundles", str(bundles)]
     gate.main([*folders, "--weeks", str(WEEKS), "--out", str(bundles.parent / "gate.json"), *more])
 

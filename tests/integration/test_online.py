@@ -93,6 +93,7 @@ def test_the_command_line_promotes_the_child(
     promote(tmp_path, "old", "test", trained_shop.bundle.as_of)
     monkeypatch.setattr(online, "load", lambda _name, _cache: trained_shop.shop.dataset)
     monkeypatch.setattr(online, "UpdateConfig", lambda: CONFIG)
+    monkeypatch.setattr(online, "GateLimits", lambda: LIMITS)
     until = (trained_shop.bundle.as_of + timedelta(days=10)).isoformat()
     online.main(["--bundles", str(tmp_path), "--until", until, "--version", "new"])
     assert serving_path(tmp_path).name == "new"
