@@ -1,4 +1,5 @@
-# The two commands: `make demo` and `make test`. Everything is installed into .venv and .venv-triton; nothing else is touched.
+# The two commands: `make demo` and `make test`. Everything is installed into .venv, .venv-triton and .venv-k8s; nothing
+# else is touched.
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= complete-journey
@@ -8,7 +9,7 @@ export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo demo-once test accept loadtest bench lint format protos install clean
+.PHONY: demo demo-once test accept loadtest bench k8s-check lint format protos install clean
 
 demo: bundles/serving          ## a shop on this machine, until Ctrl-C
 	$(BIN)/python -m services.demo --data $(DATA)
@@ -19,7 +20,7 @@ demo-once: bundles/serving     ## the same, then stop everything
 bundles/serving: | install
 	$(BIN)/python -m training.train --data $(DATA) --cutoff-week $(CUTOFF_WEEK)
 
-test: lint                     ## everything that needs no GPU, real Triton and Valkey included
+test: lint .venv-k8s           ## everything that needs no GPU, real Triton and Valkey included
 	$(BIN)/python -m pytest --cov
 
 accept: bundles/serving        ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
@@ -30,6 +31,9 @@ loadtest: bundles/serving      ## three minutes of shoppers against a stack of t
 
 bench: bundles/serving         ## Aisle beside other ways of doing the same: one page, build/bench.md
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+k8s-check: install .venv-k8s   ## every overlay of k8s/, rendered and looked through
+	$(BIN)/python -m tests.k8s
 
 lint: install
 	$(BIN)/ruff check .
@@ -51,6 +55,7 @@ install:                       ## both environments, side by side
 
 .venv: .venv/.installed
 .venv-triton: .venv-triton/.installed
+.venv-k8s: .venv-k8s/.installed
 
 .venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -61,6 +66,11 @@ install:                       ## both environments, side by side
 .venv-triton/.installed: requirements-triton.lock
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock
+	touch $@
+
+.venv-k8s/.installed: requirements-k8s.lock
+	$(PYTHON) -m venv .venv-k8s
+	.venv-k8s/bin/pip install -q --no-deps -r requirements-k8s.lock
 	touch $@
 
 clean:                         ## everything that was built; keeps the environments

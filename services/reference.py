@@ -14,7 +14,7 @@ from typing import NamedTuple
 from services.common.settings import PREFIX, ServiceSettings
 
 _ROOT = Path(__file__).parent
-_SETTINGS = {
+SETTINGS = {
     "ranking": "services.ranking.settings.RankingSettings",
     "retrieval": "services.retrieval.app.RetrievalSettings",
     "ingest": "services.ingest.settings.IngestSettings",
@@ -49,7 +49,7 @@ class Metric(NamedTuple):
 def settings() -> Mapping[Setting, tuple[str, ...]]:
     """Every setting with the services that read it; none for those that all do."""
     readers: defaultdict[Setting, list[str]] = defaultdict(list)
-    for service, path in _SETTINGS.items():
+    for service, path in SETTINGS.items():
         module, _, name = path.rpartition(".")
         for setting in _of(getattr(importlib.import_module(module), name)):
             readers[setting].append(service)

@@ -1,0 +1,37 @@
+"""All checks that read what an overlay renders to."""
+
+from collections.abc import Callable, Sequence
+
+from tests.conftest import REPOSITORY_ROOT
+from tests.k8s import availability, edges, hardening, metrics, references, settings
+from tests.k8s.manifests import Finding, Objects
+
+README = REPOSITORY_ROOT / "k8s/README.md"
+
+CHECKS: Sequence[Callable[[Objects], list[Finding]]] = (
+    references.check_selectors,
+    references.check_ports,
+    references.check_volumes,
+    references.check_keys,
+    references.check_accounts,
+    hardening.check_images,
+    hardening.check_rights,
+    hardening.check_resources,
+    hardening.check_probes,
+    availability.check_autoscalers,
+    availability.check_budgets,
+    availability.check_rollouts,
+    availability.check_endings,
+    availability.check_schedules,
+    settings.check_variables,
+    settings.check_listening,
+    settings.check_flags,
+    metrics.check_scaling,
+    metrics.check_figures,
+)
+
+
+def findings(objects: Objects) -> list[Finding]:
+    """Everything that is wrong with what an overlay renders to, beyond its schema."""
+    found = [finding for check in CHECKS for finding in check(objects)]
+    return found + edges.check_edges(objects, edges.table_of(README))

@@ -1,0 +1,66 @@
+"""What a container may do, and what it must say about itself."""
+
+import re
+
+from tests.k8s.manifests import Finding, Objects, pods_of, title
+
+GPU = "nvidia.com/gpu"
+_TAG = re.compile(r"(?:.+/)?[^/:@]+:(?P<tag>[^/:@]+)(?:@sha256:[0-9a-f]{64})?|.+@sha256:[0-9a-f]{64}")
+
+
+def check_images(objects: Objects) -> list[Finding]:
+    """`latest-tag`: an image that is another one tomorrow."""
+    found = []
+    for pods in pods_of(objects):
+        for container in pods.containers():
+            match = _TAG.fullmatch(container["image"])
+            if match is None or match["tag"] == "latest":
+                found.append(Finding("latest-tag", title(pods.owner), container["image"]))
+    return found
+
+
+def check_rights(objects: Objects) -> list[Finding]:
+    """`privileged`, `writable-root`, `root-user`: more than the restricted level of pod security, and a root that
+    cannot be written."""
+    found = []
+    for pods in pods_of(objects):
+        own = pods.spec.get("securityContext", {})
+        for container in pods.containers():
+            where, rights = f"{title(pods.owner)}/{container['name']}", container.get("securityContext", {})
+            dropped = rights.get("capabilities", {}).get("drop", ())
+            if rights.get("privileged") or rights.get("allowPrivilegeEscalation", True) or "ALL" not in dropped:
+                found.append(Finding("privileged", where, f"{rights}"))
+            if not rights.get("readOnlyRootFilesystem"):
+                found.append(Finding("writable-root", where, "readOnlyRootFilesystem is not true"))
+            if not own.get("runAsNonRoot") or not {**own, **rights}.get("runAsUser"):
+                found.append(Finding("root-user", where, f"{own}"))
+    return found
+
+
+def check_resources(objects: Objects) -> list[Finding]:
+    """`no-limits`: without requests and limits of both; `gpu-request-differs`: a GPU cannot be promised by half."""
+    found = []
+    for pods in pods_of(objects):
+        for container in pods.containers():
+            where, resources = f"{title(pods.owner)}/{container['name']}", container.get("resources", {})
+            requests, limits = resources.get("requests", {}), resources.get("limits", {})
+            lacking = [f"{kind} of {part}" for part, given in (("requests", requests), ("limits", limits))
+                       for kind in ("cpu", "memory") if kind not in given]  # fmt: skip
+            if lacking:
+                found.append(Finding("no-limits", where, ", ".join(lacking)))
+            if requests.get(GPU) != limits.get(GPU):
+                found.append(Finding("gpu-request-differs", where, f"{requests.get(GPU)} and {limits.get(GPU)}"))
+    return found
+
+
+def check_probes(objects: Objects) -> list[Finding]:
+    """`no-probe`: a server that Kubernetes cannot ask whether it has started, is ready and lives."""
+    found = []
+    for pods in pods_of(objects):
+        if pods.runs_to_an_end:
+            continue
+        for container in pods.spec.get("containers", ()):
+            lacking = [kind for kind in ("startupProbe", "readinessProbe", "livenessProbe") if kind not in container]
+            if lacking:
+                found.append(Finding("no-probe", f"{title(pods.owner)}/{container['name']}", ", ".join(lacking)))
+    return found
