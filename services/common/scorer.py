@@ -20,6 +20,8 @@ from tritonclient.utils import InferenceServerException
 from services.common.towers import MAX_BATCH_SIZE, VECTOR_WIDTH, FloatArray, IntArray, TowerModels, pad_history
 
 _CHANNEL_OPTIONS = [
+    # One call to each of the servers that the name stands for, in turn; by default all go to the first.
+    ("grpc.lb_policy_name", "round_robin"),
     # A restarted server is found within a second; gRPC's own back-off would grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

@@ -17,6 +17,8 @@ from services.retrieval.delta import DeltaIndex
 from services.retrieval.index import MISSING_ROW, Float32, Index, Int32
 
 _CHANNEL_OPTIONS = [
+    # One call to each of the servers that the name stands for, in turn; by default all go to the first.
+    ("grpc.lb_policy_name", "round_robin"),
     # A restarted server is found within a second; gRPC's own back-off would grow to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

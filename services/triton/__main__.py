@@ -78,7 +78,8 @@ def serve(settings: TritonSettings) -> int:
     repository = settings.triton_work_dir / "repository"
     bundle, models = build(settings, "cpu", repository)
     ports = TritonPorts(settings.triton_grpc_port, settings.triton_http_port, settings.triton_metrics_port)
-    with start_triton(repository, models, settings.triton_work_dir, settings.triton_venv, ports=ports) as triton:
+    folders = (settings.triton_work_dir, settings.triton_venv)
+    with start_triton(repository, models, *folders, ports=ports, host=settings.host) as triton:
         logger.info("serving at %s, log in %s", triton.grpc_address, triton.log_path)
         os.nice(_NICENESS)  # this process only, not the server: building models must not hold up those that answer
         towers = ServedTowers(ModelControl(triton.http_address), repository, bundle.version, settings.shadow_bundle)

@@ -1,6 +1,7 @@
 """A real Triton server on this machine, as a child process, for the cpu target.
 
-Choices: models are loaded by name only (explicit mode); every port is on the loopback interface; shared memory carries
+Choices: models are loaded by name only (explicit mode); the interface that loads them is on the loopback interface,
+whatever address the others listen on, so that nobody else can; shared memory carries
 the gRPC port in its name, so that what a killed server left behind is swept by the next one on that port. Knows nothing
 of bundles.
 """
@@ -22,6 +23,8 @@ from services.triton.environment import TritonEnvironment, find_environment, pre
 logger = logging.getLogger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_CONNECTION_AGE_MS, _CONNECTION_GRACE_MS = 300_000, 10_000
+"""After how long a client must connect anew, so that it finds new servers, and how long its calls then may take."""
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's own place, not a folder for temporary files
 
 
@@ -31,7 +34,7 @@ class _CrashedError(ProcessError):
 
 @dataclass(frozen=True, slots=True)
 class TritonPorts:
-    """Ports on the loopback interface; 0 for a free one."""
+    """Where it listens; 0 for a free one."""
 
     grpc: int = 0
     http: int = 0
@@ -49,12 +52,17 @@ class EmbeddedTriton(ManagedProcess):
     """`host:port` of the Prometheus exporter (`/metrics`)."""
 
     def __init__(
-        self, command: Sequence[str | Path], environment: TritonEnvironment, ports: TritonPorts, log_path: Path
+        self,
+        command: Sequence[str | Path],
+        environment: TritonEnvironment,
+        ports: TritonPorts,
+        host: str,
+        log_path: Path,
     ) -> None:
         """Start the server; it is not ready yet."""
-        self.grpc_address = f"{_LOOPBACK}:{ports.grpc}"
+        self.grpc_address = f"{host}:{ports.grpc}"
         self.http_address = f"{_LOOPBACK}:{ports.http}"
-        self.metrics_address = f"{_LOOPBACK}:{ports.metrics}"
+        self.metrics_address = f"{host}:{ports.metrics}"
         self._prefix = shared_memory_prefix(ports.grpc)
         sweep_shared_memory(self._prefix)
         super().__init__("triton", command, log_path=log_path, environment=environment.variables)
@@ -76,6 +84,7 @@ def start_triton(
     venv: Path,
     *,
     ports: TritonPorts = TritonPorts(),
+    host: str = _LOOPBACK,
     timeout_seconds: float = 60.0,
 ) -> EmbeddedTriton:
     """Start Triton and wait until all `models` are loaded and warmed up.
@@ -86,6 +95,7 @@ def start_triton(
         work_dir: Folder for the backend directory and the log `triton.log`; made if missing.
         venv: The virtual environment that holds Triton.
         ports: Where it listens.
+        host: Address of the gRPC port and of the metrics.
         timeout_seconds: How long a start may take; two real towers take 3 s on two idle cores.
 
     Raises:
@@ -94,18 +104,18 @@ def start_triton(
     """
     environment = find_environment(venv)
     ports = TritonPorts(*(port or free_port() for port in (ports.grpc, ports.http, ports.metrics)))
-    _require_unused(ports)
+    _require_unused(ports, host)
     backends = work_dir.resolve() / "backends"
     prepare_backends(environment, backends)
     server_id = f"aisle-{os.getpid()}-{ports.grpc}"
-    flags = [f"--id={server_id}", *_flags(repository.resolve(), models, backends), *_port_flags(ports)]
+    flags = [f"--id={server_id}", *_flags(repository.resolve(), models, backends), *_port_flags(ports, host)]
     command: list[str | Path] = [environment.server, *flags]
     try:
-        return _started(command, environment, ports, work_dir / "triton.log", server_id, timeout_seconds)
+        return _started(command, environment, ports, host, work_dir / "triton.log", server_id, timeout_seconds)
     except _CrashedError as crash:
         # Rarely a mutex in shared memory fails while models load, and the server aborts (boost's lock_exception).
         logger.warning("crashed at start, trying once more: %s", crash)
-        return _started(command, environment, ports, work_dir / "triton.log", server_id, timeout_seconds)
+        return _started(command, environment, ports, host, work_dir / "triton.log", server_id, timeout_seconds)
 
 
 def shared_memory_prefix(grpc_port: int) -> str:
@@ -123,11 +133,12 @@ def _started(
     command: Sequence[str | Path],
     environment: TritonEnvironment,
     ports: TritonPorts,
+    host: str,
     log_path: Path,
     server_id: str,
     timeout_seconds: float,
 ) -> EmbeddedTriton:
-    triton = EmbeddedTriton(command, environment, ports, log_path)
+    triton = EmbeddedTriton(command, environment, ports, host, log_path)
     try:
         triton.wait_ready(_is_ready(ports.http, server_id), timeout_seconds)
     except ProcessError as error:
@@ -142,15 +153,16 @@ def _started(
     return triton
 
 
-def _require_unused(ports: TritonPorts) -> None:
+def _require_unused(ports: TritonPorts, host: str) -> None:
     # Before the sweep, which must not touch the segments of a server that is alive.
     for kind, port in asdict(ports).items():
+        address = _address(kind, host)
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listener.bind((_LOOPBACK, port))
+                listener.bind((address, port))
             except OSError as error:
-                raise ProcessError(f"triton: {kind} port {port} on {_LOOPBACK}: {error.strerror}") from error
+                raise ProcessError(f"triton: {kind} port {port} on {address}: {error.strerror}") from error
 
 
 def _flags(repository: Path, models: Sequence[str], backends: Path) -> list[str]:
@@ -160,15 +172,21 @@ def _flags(repository: Path, models: Sequence[str], backends: Path) -> list[str]
         "--model-control-mode=explicit",
         *(f"--load-model={model}" for model in models),
         "--disable-auto-complete-config",  # ours are complete
+        f"--grpc-max-connection-age={_CONNECTION_AGE_MS}",
+        f"--grpc-max-connection-age-grace={_CONNECTION_GRACE_MS}",
         "--backend-config=python,stub-timeout-seconds=60",  # a busy machine needs its time to import ONNX Runtime
         "--allow-gpu-metrics=false",
     ]
 
 
-def _port_flags(ports: TritonPorts) -> list[str]:
+def _address(kind: str, host: str) -> str:
+    return _LOOPBACK if kind == "http" else host
+
+
+def _port_flags(ports: TritonPorts, host: str) -> list[str]:
     flags = [f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix(ports.grpc)}"]
     for kind, port in asdict(ports).items():
-        flags += [f"--{kind}-address={_LOOPBACK}", f"--{kind}-port={port}"]
+        flags += [f"--{kind}-address={_address(kind, host)}", f"--{kind}-port={port}"]
     return flags
 
 

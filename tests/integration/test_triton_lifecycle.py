@@ -165,6 +165,17 @@ def test_a_port_that_is_taken_is_named(repository: Path) -> None:
             start(repository, port)
 
 
+def test_it_listens_where_it_is_told_to_but_loads_models_for_this_machine_alone(repository: Path) -> None:
+    work = repository.parent / "work"
+    with start_triton(repository, [MODELS.interest], work, TRITON_VENV, host="127.0.0.2") as triton:
+        assert triton.grpc_address.startswith("127.0.0.2:")
+        connections = psutil.Process(triton.pid).net_connections("tcp")
+        listening = {(one.laddr.ip.removeprefix("::ffff:"), one.laddr.port) for one in connections if not one.raddr}
+        addresses = (triton.grpc_address, triton.metrics_address, triton.http_address)
+        assert listening == {(address.partition(":")[0], port_of(address)) for address in addresses}
+        assert triton.http_address.startswith("127.0.0.1:")
+
+
 def test_a_model_that_does_not_load_ends_the_start_with_the_reason(repository: Path) -> None:
     (repository / MODELS.text / "1" / "tokenizer.json").unlink()
     with pytest.raises(ProcessError, match="load failed for model 'text_tower_tiny_1'"):
