@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.acceptance.rows import Ledger, Row
 
-AREAS = ("chain", "quality", "ranking", "live", "load")
+AREAS = ("chain", "quality", "ranking", "live", "load", "k8s")
 _VERDICTS = {True: "met", False: "NOT MET", None: "-"}
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 from tests.conftest import REPOSITORY_ROOT
 from tests.k8s.checks import findings
 from tests.k8s.manifests import Finding, Object, RenderError, dumped, parsed, prepared, rendered
+from tests.k8s.overlays import K8S, TOOLS
 from tests.k8s.policy import policy_findings
 from tests.k8s.schema import schema_findings
-
-TOOLS = REPOSITORY_ROOT / ".venv-k8s/bin"
 
 
 def main(out: Path = REPOSITORY_ROOT / "build/k8s") -> int:
     """Check all; returns the exit status."""
     faults, distinct = 0, dict[str, Object]()
-    overlays = sorted(prepared(REPOSITORY_ROOT / "k8s", out).iterdir())
+    overlays = sorted(prepared(K8S, out).iterdir())
     manifests = out / "rendered"
     shutil.rmtree(manifests, ignore_errors=True)
     manifests.mkdir(parents=True)

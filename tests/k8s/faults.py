@@ -76,6 +76,11 @@ def _both_zero(objects: list[Object]) -> None:
     rolling |= {"maxSurge": 0, "maxUnavailable": 0}
 
 
+def _open_to_all(objects: list[Object]) -> None:
+    rule = {"from": [{"namespaceSelector": {}}], "ports": [{"port": "valkey"}]}
+    _one(objects, "NetworkPolicy", "valkey")["spec"]["ingress"].append(rule)
+
+
 def _missing_key(objects: list[Object]) -> None:
     source = {"name": _one(objects, "ConfigMap", "ranking-settings")["metadata"]["name"], "key": "AISLE_NOWHERE"}
     container = pod_template(_one(objects, *_RANKING))["spec"]["containers"][0]
@@ -83,7 +88,6 @@ def _missing_key(objects: list[Object]) -> None:
 
 
 _RANKING = ("Deployment", "ranking")
-_OPEN = [{"from": [{"namespaceSelector": {}}], "ports": [{"port": "valkey"}]}]
 _FAULTS = (
     ("unknown field", "unknown-field", _set(*_RANKING, "spec.replica", 3)),
     ("wrong type", "wrong-type", _set(*_RANKING, "spec.minReadySeconds", "five")),
@@ -142,7 +146,7 @@ _FAULTS = (
         "needed-path-cut",
         _set("NetworkPolicy", "triton", "spec.ingress.0.from.1.podSelector.matchLabels", {"app": "ingest"}),
     ),
-    ("NetworkPolicy that leaves Valkey open", "path-left-open", _set("NetworkPolicy", "valkey", "spec.ingress", _OPEN)),
+    ("NetworkPolicy that leaves Valkey open", "path-left-open", _open_to_all),
     (
         "terminationGracePeriod shorter than the drain",
         "grace-shorter-than-drain",

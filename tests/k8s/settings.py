@@ -22,12 +22,10 @@ from tests.conftest import REPOSITORY_ROOT as ROOT
 from tests.k8s.manifests import Finding, Object, Objects, Pods, of_kind, pods_of, title
 
 RUNTIME = {
-    "HF_HUB_OFFLINE": "weights come with a package; nothing is asked of the hub",
     "HOME": "a place that can be written, for programs that look for one",
     "OMP_NUM_THREADS": "every service answers many calls side by side",
     "ORT_DISABLE_TELEMETRY": "ONNX Runtime reports to its maker otherwise",
     "POLARS_MAX_THREADS": "as OMP_NUM_THREADS",
-    "PYTHONDONTWRITEBYTECODE": "the root cannot be written",
     "REDISCLI_AUTH": "read by valkey-cli",
 }
 """What is read by others than our own code, and why it is set."""

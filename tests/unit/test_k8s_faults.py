@@ -4,21 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY_ROOT
-from tests.k8s.__main__ import TOOLS, main
+from tests.k8s.__main__ import main
 from tests.k8s.checks import findings
 from tests.k8s.faults import FAULTS, Fault, planted
-from tests.k8s.manifests import Object, dumped, parsed, prepared, rendered
+from tests.k8s.manifests import Objects, dumped
+from tests.k8s.overlays import TOOLS, every_overlay
 from tests.k8s.schema import VERSIONS, schema_findings
 
 BY_SCHEMA = {"unknown-field", "wrong-type", "missing-field", "removed-api-version"}
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+def production() -> Objects:
     """What the overlay renders to."""
-    overlays = prepared(REPOSITORY_ROOT / "k8s", tmp_path_factory.mktemp("k8s"))
-    return parsed(rendered(overlays / "production", TOOLS / "kubectl"))
+    return every_overlay()["production"]
 
 
 def test_the_manifests_as_they_are_have_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,7 +26,7 @@ def test_the_manifests_as_they_are_have_no_fault(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_caught_by_name(fault: Fault, production: list[Object], tmp_path: Path) -> None:
+def test_a_planted_fault_is_caught_by_name(fault: Fault, production: Objects, tmp_path: Path) -> None:
     objects = planted(production, fault)
     if fault.caught_as in BY_SCHEMA:
         changed = [one for one, before in zip(objects, production, strict=True) if one != before]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.k8s.__main__ import TOOLS
-from tests.k8s.manifests import Object, named, parsed, prepared, rendered
+from tests.k8s.manifests import Objects, named
+from tests.k8s.overlays import every_overlay
 from tests.k8s.sizing import Inputs, row_bytes, sizes
 
 README = (REPOSITORY_ROOT / "k8s/README.md").read_text()
@@ -16,10 +16,9 @@ SIZES = sizes(Inputs())
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+def production() -> Objects:
     """What the overlay renders to."""
-    overlays = prepared(REPOSITORY_ROOT / "k8s", tmp_path_factory.mktemp("k8s"))
-    return parsed(rendered(overlays / "production", TOOLS / "kubectl"))
+    return every_overlay()["production"]
 
 
 def told(head: str) -> dict[str, float]:
@@ -30,11 +29,11 @@ def told(head: str) -> dict[str, float]:
     }
 
 
-def spec(production: list[Object], kind: str, name: str) -> Any:
+def spec(production: Objects, kind: str, name: str) -> Any:
     return named(production, kind, name)["spec"]
 
 
-def container(production: list[Object], kind: str, name: str) -> Any:
+def container(production: Objects, kind: str, name: str) -> Any:
     return spec(production, kind, name)["template"]["spec"]["containers"][0]
 
 
@@ -48,7 +47,7 @@ def test_the_readme_states_every_size_as_it_is_calculated() -> None:
     )
 
 
-def test_the_overlay_has_the_calculated_pods(production: list[Object]) -> None:
+def test_the_overlay_has_the_calculated_pods(production: Objects) -> None:
     ranking, ingest = (spec(production, "HorizontalPodAutoscaler", name) for name in ("ranking", "ingest"))
     assert (ranking["minReplicas"], ranking["maxReplicas"]) == (SIZES.ranking_least, SIZES.ranking_most)
     assert ranking["maxReplicas"] >= SIZES.ranking_at_peak
@@ -57,7 +56,7 @@ def test_the_overlay_has_the_calculated_pods(production: list[Object]) -> None:
     assert spec(production, "StatefulSet", "valkey")["replicas"] == SIZES.valkey_servers
 
 
-def test_the_overlay_asks_for_the_calculated_memory_and_volumes(production: list[Object]) -> None:
+def test_the_overlay_asks_for_the_calculated_memory_and_volumes(production: Objects) -> None:
     memory = {
         name: container(production, kind, name)["resources"]["requests"]["memory"]
         for kind, name in (("Deployment", "ranking"), ("StatefulSet", "valkey"))
@@ -69,7 +68,7 @@ def test_the_overlay_asks_for_the_calculated_memory_and_volumes(production: list
     assert asked == [f"{SIZES.valkey_volume_gib}Gi", f"{SIZES.bundles_gib}Gi"]
 
 
-def test_the_overlay_has_the_calculated_shards_and_the_names_of_all_servers(production: list[Object]) -> None:
+def test_the_overlay_has_the_calculated_shards_and_the_names_of_all_servers(production: Objects) -> None:
     data = {one["metadata"]["name"].rpartition("-")[0]: one["data"] for one in production if one["kind"] == "ConfigMap"}
     assert data["shards"]["AISLE_SHARDS"] == str(SIZES.shards)
     assert len(data["valkey-nodes"]["nodes"].split(",")) == int(data["valkey-nodes"]["size"]) == SIZES.valkey_servers

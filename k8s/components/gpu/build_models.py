@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import tokenizers
-
 from features.bundle import BundleError, open_bundle
 from services.common.pointer import RETRY_SECONDS, Pointer
 from services.triton.repository import build_repository, prune_repository
@@ -49,5 +47,6 @@ def main(bundles: Path, out: Path, shadow: str | None, *, once: bool) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 4:
-        shutil.copytree(Path(tokenizers.__file__).parent, sys.argv[4], dirs_exist_ok=True)
+        packages = Path(os.environ["AISLE_TRITON_VENV"]).glob("lib/python3.*/site-packages/tokenizers")
+        shutil.copytree(next(packages), sys.argv[4], dirs_exist_ok=True)
     main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ.get("AISLE_SHADOW_BUNDLE"), once="once" in sys.argv[3:4])
