@@ -40,6 +40,10 @@ class Processes:
         """Whether this process writes what the run leaves behind."""
         return self.rank == 0
 
+    def wait(self) -> None:
+        """Return when all of them have come so far."""
+        PartialState().wait_for_everyone()
+
     def share(self, total: int) -> slice:
         """Which of a batch of `total` this process encodes.
 

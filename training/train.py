@@ -2,6 +2,9 @@
 
 With `--promote gate`, the nightly command, the newest weeks are held back and the gate (training.gate) judges on them:
 what then serves has not learned from them, and the hourly update (training.online) brings its counts up to now.
+
+Started by `torchrun`, several processes share what stage A costs; the rest each of them computes for itself, and the
+first writes and promotes.
 """
 
 import argparse
@@ -27,13 +30,14 @@ from training.item_to_item import fit_item_to_item
 from training.loop import Surroundings
 from training.newcomers import with_fair_newcomers
 from training.package import manifest_facts, write_files, write_smaller_text_towers
+from training.processes import Processes
 from training.progress import Timings, log_to_terminal
 from training.recipes import RECIPES
 from training.resume import StepCheckpoints
 from training.scheme import fit_by_windows
 from training.splits import PROTOCOLS, LastOutSplit, Protocol, Split, TimeSplit, sequences_before, without_last
 from training.towers import fit_interest, fit_text, lay_foundation
-from training.tracking import TrackerName, open_tracker
+from training.tracking import NoTracker, TrackerName, open_tracker
 from training.warm_start import config_of, instant_after, load_start
 
 log = logging.getLogger("training.train")
@@ -95,13 +99,15 @@ def train(
     trees = {task: dataclasses.asdict(fitted.growth) for task, fitted in ranker.trees.items()}
     learned = {"trees": trees, "protocol": protocol, "validation": ranker.validation}
     facts = manifest_facts(data, config, as_of, seed, items, timings) | learned
-    with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):
-        save_towers(towers, folders.checkpoints / version)
-        tables = fit_item_to_item(everything, config.item_to_item, to_us(as_of))
-        texts = {task: fitted.model_text for task, fitted in ranker.trees.items()}
-        write_files(root, data, items, foundation.tokens, towers, tables, texts, as_of)
-        if config.text.compress:
-            facts[files.COMPRESSION] = write_smaller_text_towers(root, items, foundation.tokens.max_tokens, seed)
+    if around.processes.is_first:
+        with write_bundle(folders.bundles, version, facts) as root, timings.stage("bundle"):
+            save_towers(towers, folders.checkpoints / version)
+            tables = fit_item_to_item(everything, config.item_to_item, to_us(as_of))
+            texts = {task: fitted.model_text for task, fitted in ranker.trees.items()}
+            write_files(root, data, items, foundation.tokens, towers, tables, texts, as_of)
+            if config.text.compress:
+                facts[files.COMPRESSION] = write_smaller_text_towers(root, items, foundation.tokens.max_tokens, seed)
+    around.processes.wait()
     return open_bundle(folders.bundles / version)
 
 
@@ -148,13 +154,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     week = data.calendar.week_of(as_of - timedelta(microseconds=1))
     version = options.version or f"{data.name}-w{week}-{now:%Y%m%d%H%M%S}"
     folders = Folders(options.bundles, options.checkpoints)
+    processes = Processes(cpu=options.device == "cpu")
+    if processes.count > 1 and (options.warm_start or not options.version):
+        sys.exit("several processes need a --version that they all know, and cannot go on from a bundle")
     if options.warm_start:
         bundle = train_on(open_bundle(options.warm_start), data, as_of, options.seed, folders, version)
     else:
         config = RECIPES[options.recipe]()
-        around = _surroundings(options, config, as_of, version)
+        around = _surroundings(options, config, as_of, version, processes)
         bundle = train(data, config, as_of, options.seed, folders, version, options.protocol, around)
         around.close()
+    if not processes.is_first:
+        return
     if options.promote == "gate":
         _pass_gate(options, bundle)
         return
@@ -206,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     cutoff.add_argument("--cutoff", type=parse_instant, metavar="ISO", help="read all before this instant, UTC")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="settings (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where stage A learns (%(default)s)")
     parser.add_argument(
         "--bundles", type=Path, default=Path("bundles"), help="where bundles live (default %(default)s)"
     )
@@ -225,12 +237,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _surroundings(options: argparse.Namespace, config: TrainConfig, as_of: datetime, version: str) -> Surroundings:
+def _surroundings(
+    options: argparse.Namespace, config: TrainConfig, as_of: datetime, version: str, processes: Processes
+) -> Surroundings:
     """The run's tracker, and checkpoints that a run of the same version, data and settings goes on from."""
     told = dataclasses.asdict(config)
     key = f"{options.data} {options.protocol} {as_of.isoformat()} {options.seed} {told}"
     return Surroundings(
-        tracker=open_tracker(options.tracker, options.runs / version, told),
+        processes=processes,
+        tracker=open_tracker(options.tracker, options.runs / version, told) if processes.is_first else NoTracker(),
         checkpoints=StepCheckpoints(options.checkpoints / version / "steps", options.checkpoint_every, key),
     )
 
