@@ -65,8 +65,13 @@ def environment_of(objects: Objects, pods: Pods, container: Object) -> dict[str,
 
 def module_of(container: Object) -> str | None:
     """The module that a container runs, if it runs one."""
-    words = container.get("command", [])
+    words = words_of(container)
     return words[words.index("-m") + 1] if "-m" in words else None
+
+
+def words_of(container: Object) -> list[str]:
+    """The whole command line, as far as the manifest says it."""
+    return [*container.get("command", ()), *container.get("args", ())]
 
 
 @cache
@@ -85,7 +90,7 @@ def settings_of(container: Object) -> type[ServiceSettings] | None:
 
 
 def _read_by(objects: Objects, pods: Pods, container: Object) -> set[str]:
-    words = [*container.get("command", ()), *container.get("args", ())]
+    words = words_of(container)
     values = [variable.get("value", "") for variable in container.get("env", ())]
     read = {name for text in (*words, *values) for name in _REFERENCE.findall(text)} | RUNTIME.keys()
     cls, module = settings_of(container), module_of(container)
@@ -161,11 +166,10 @@ def check_flags(objects: Objects) -> list[Finding]:
     found = []
     for pods in pods_of(objects):
         for container in pods.containers():
-            words = container.get("command", [])
-            module = module_of(container)
+            words, module = words_of(container), module_of(container)
             if module is None or settings_of(container) is not None:
                 continue
-            given = [*words[words.index("-m") + 2 :], *container.get("args", ())]
+            given = words[words.index("-m") + 2 :]
             flags = {word.partition("=")[0] for word in given if word.startswith("--")}
             unknown = sorted(flags - _flags(module))
             found += [Finding("unknown-flag", title(pods.owner), f"{module} {flag}") for flag in unknown]
