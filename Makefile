@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: demo demo-once test accept loadtest bench k8s-check lint format protos install clean
+.PHONY: demo demo-once test accept loadtest bench k8s-check images lint format protos install clean
 
 demo: bundles/serving          ## a shop on this machine, until Ctrl-C
 	$(BIN)/python -m services.demo --data $(DATA)
@@ -34,6 +34,16 @@ bench: bundles/serving         ## Aisle beside other ways of doing the same: one
 
 k8s-check: install .venv-k8s   ## every overlay of k8s/, rendered and looked through
 	$(BIN)/python -m tests.k8s
+
+images: build/images/wheels/.made ## one container image per role, by buildah: [ROLES="ranking ingest"] [BASE_IMAGE=NAME@sha256:…]
+	BASE_IMAGE=$(BASE_IMAGE) services/images/build.sh $(ROLES)
+
+build/images/wheels/.made: $(wildcard services/images/requirements/*.txt) requirements-triton.lock | install
+	mkdir -p $(@D)
+	sort -u $(filter-out %/tools.txt,$(wildcard services/images/requirements/*.txt)) | $(BIN)/pip wheel -q --no-deps -w $(@D) -r /dev/stdin
+	$(BIN)/pip wheel -q --no-deps -w $(@D) -r services/images/requirements/tools.txt
+	$(BIN)/pip wheel -q --no-deps -w $(@D) -r requirements-triton.lock
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .
