@@ -27,8 +27,6 @@ _PYTHON = "3.11.2"
 """Debian 12's, which is older than what this may run on."""
 _NEVER = frozenset({"mypy", "pygments"})
 """What libraries ask for and images go without: SQLAlchemy's type checker, and what colours Feast's command line."""
-_FEAST_FILES = ("dask",)
-"""What Feast's file store needs, and its online store does not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,12 +37,10 @@ class Role:
     """Modules that are run in it, and those that they import by name while they run."""
     others: tuple[str, ...] = ()
     """Distributions that a library imports unasked, or of which only files are read."""
-    without: tuple[str, ...] = ()
-    """Distributions that its programs never come to use."""
 
 
 ROLES: Mapping[str, Role] = {
-    "ranking": Role(programs=("services.ranking.__main__", "services.common.spans"), without=_FEAST_FILES),
+    "ranking": Role(programs=("services.ranking.__main__", "services.common.spans")),
     "retrieval": Role(programs=("services.retrieval.__main__", "services.common.spans")),
     "ingest": Role(
         programs=(
@@ -55,12 +51,9 @@ ROLES: Mapping[str, Role] = {
             "services.ingest.seed",
             "services.common.spans",
         ),
-        without=_FEAST_FILES,
     ),
     "updater": Role(
         programs=("services.ingest.updater.__main__", "services.common.spans"),
-        others=("packaging",),  # Feast's, undeclared
-        without=_FEAST_FILES,
     ),
     "triton-cpu": Role(programs=("services.triton.__main__",)),
     "training": Role(
@@ -92,7 +85,7 @@ def lines(role: Role) -> list[str]:
     Raises:
         KeyError: something is not in requirements.lock; the message names it.
     """
-    needed = dict(_closure([*_found(role.programs), *map(Requirement, role.others)], _NEVER | set(role.without)))
+    needed = dict(_closure([*_found(role.programs), *map(Requirement, role.others)]))
     locked = _locked()
     return [locked[name] for name in sorted(needed)]
 
@@ -114,14 +107,14 @@ def _asked() -> dict[str, Requirement]:
     return {canonicalize_name(wanted.name): wanted for wanted in map(Requirement, texts) if wanted.name != "aisle"}
 
 
-def _closure(wanted: Iterable[Requirement], without: frozenset[str] | set[str]) -> Iterator[tuple[str, Requirement]]:
+def _closure(wanted: Iterable[Requirement]) -> Iterator[tuple[str, Requirement]]:
     """The requirements and all that they need in turn, by the metadata of what is installed here."""
     todo, seen = list(wanted), set[tuple[str, frozenset[str]]]()
     while todo:
         requirement = todo.pop()
         name = canonicalize_name(requirement.name)
         key = (name, frozenset(requirement.extras))
-        if key in seen or name in without:
+        if key in seen or name in _NEVER:
             continue
         seen.add(key)
         yield name, requirement
