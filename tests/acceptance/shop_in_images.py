@@ -20,7 +20,7 @@ _CUTOFF_WEEK = "10"
 _READY_SECONDS = 300.0
 _JOB_SECONDS = 1800.0
 _SERVERS = ("triton-cpu", "retrieval", "ranking", "ingest", "updater")
-_GRPC_HEALTH = ("retrieval", "ranking", "ingest", "updater")
+"""In the order in which they start."""
 _RUN = "/data/training/run"
 _FOLDERS = ("bundles", "live", "training", "state")
 
@@ -32,7 +32,7 @@ class ShopInImages:
         """Nothing runs yet."""
         self._images = images
         self._folder = folder
-        self._ports = {name: free_port() for name in ("valkey", "triton", "triton_http", "triton_metrics", *_SERVERS)}
+        self._ports = {name: free_port() for name in ("valkey", "triton_http", "triton_metrics", *_SERVERS)}
 
     def address(self, role: str) -> str:
         """Where a server is."""
@@ -58,9 +58,9 @@ class ShopInImages:
             feast = ("--feast-dir", "/data/state/feast", "--offline-dir", "/data/training/offline")
             self._job("training", "features.materialise", *_shared(), *redis, *feast)
             self._job("ingest", "services.ingest.seed", *_shared(), *redis, "--live-dir", "/data/live")
-            servers = {role: stopping.enter_context(self._server(role)) for role in _SERVERS}
-            for role in _GRPC_HEALTH:
-                servers[role].wait_ready(serving(self.address(role)), _READY_SECONDS)
+            for role in _SERVERS:
+                server = stopping.enter_context(self._server(role))
+                server.wait_ready(serving(self.address(role)), _READY_SECONDS)
             yield
 
     def visit(self) -> tuple[int, Path]:
@@ -107,11 +107,11 @@ class ShopInImages:
             "AISLE_LIVE_DIR": "/data/live",
             "AISLE_TRAINING_DIR": "/data/training",
             "AISLE_TRITON_WORK_DIR": "/data/state/triton",
-            "AISLE_TRITON_GRPC_PORT": str(self._ports["triton"]),
+            "AISLE_TRITON_GRPC_PORT": str(self._ports["triton-cpu"]),
             "AISLE_TRITON_HTTP_PORT": str(self._ports["triton_http"]),
             "AISLE_TRITON_METRICS_PORT": str(self._ports["triton_metrics"]),
-            "AISLE_TRITON_ADDRESS": self.address("triton"),
-            **{f"AISLE_{role.upper()}_PORT": str(self._ports[role]) for role in _GRPC_HEALTH},
+            "AISLE_TRITON_ADDRESS": self.address("triton-cpu"),
+            **{f"AISLE_{role.upper()}_PORT": str(self._ports[role]) for role in _SERVERS if role != "triton-cpu"},
         }
 
 
