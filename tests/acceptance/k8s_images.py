@@ -62,8 +62,9 @@ def _packages(image: Image) -> set[str]:
 
 
 def _named_in_bill(image: Image) -> set[str]:
+    """`name==version` of all that was installed; for whom a version was built (torch's `+cpu`) is left out."""
     bill = json.loads((image.root / "opt/aisle/share/sbom.json").read_text())
-    return {f"{_canonical(part['name'])}=={part['version']}" for part in bill["components"]}
+    return {f"{_canonical(part['name'])}=={part['version'].partition('+')[0]}" for part in bill["components"]}
 
 
 def _pinned(role: str) -> set[str]:
