@@ -9,13 +9,17 @@ This package does not know Feast, the ranker's matrix or item rows: ids in, ids 
 
 from features.transforms.events import category_name, known_events, regular_prices, weighted
 from features.transforms.items import item_features
-from features.transforms.users import ItemFacts, shoppers_features, user_features
+from features.transforms.shopper_events import EventColumns, ItemFacts, ShopperEvents, numbers_of
+from features.transforms.users import shoppers_features, user_features
 
 __all__ = [
+    "EventColumns",
     "ItemFacts",
+    "ShopperEvents",
     "category_name",
     "item_features",
     "known_events",
+    "numbers_of",
     "regular_prices",
     "shoppers_features",
     "user_features",

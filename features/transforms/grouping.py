@@ -1,8 +1,8 @@
 """Stable orders and groups over integer codes, as arrays: what group-bys over many small groups are made of.
 
 Choices, measured with NumPy 2 and Polars 2 on 600 shoppers of 550 events:
-- Keys and positions are packed into one int64 where they fit, and sorted as values: a tenth of the time of an order by
-  several keys, and stable since positions differ.
+- Keys and positions are packed into one int64 where they fit, and sorted as values, by Polars: a third of the time
+  of NumPy's sort, a thirtieth of an order by several keys, and stable since positions differ.
 - Sums of floats are Polars' own over groups that are not marked as sorted: it compensates them (Kahan), in row order.
   Other sums over the same rows, NumPy's as well as Polars' over sorted groups, differ in the last bits.
 
@@ -33,13 +33,12 @@ def order_by(*keys: NDArray[Any]) -> Codes:
     for key, width in zip(keys, widths, strict=True):
         packed = (packed << width) | key
     packed = (packed << place_bits) | np.arange(size)
-    packed.sort()
-    return packed & ((1 << place_bits) - 1)
+    return pl.Series(packed).sort().to_numpy() & ((1 << place_bits) - 1)
 
 
 def largest_first(values: Floats) -> Codes:
     """Codes by which larger values come first; equal values have one code."""
-    return np.unique(-values, return_inverse=True)[1]
+    return pl.Series(values).rank("dense", descending=True).to_numpy().astype(np.int64)
 
 
 def starts_of(*keys: NDArray[Any]) -> Flags:

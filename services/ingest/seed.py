@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +24,12 @@ from features.shopper_digest import Digest, configured_key_file, open_digest
 from features.transforms import known_events
 from services.common import streams
 from services.common.streams import SHARDS_DEFAULT, Client, ShardKeys, one_error, shard_of
-from services.ingest.updater.rows import END
 from services.ingest.updater.state import lines_of
 
 log = logging.getLogger("services.ingest.seed")
 
+_END = datetime(9999, 1, 1, tzinfo=UTC)
+"""After every event: what was accepted counts at once, also when its clock was ahead of ours."""
 _PIPELINE_SHOPPERS = 100
 _COMMAND_SECONDS = 10.0
 
@@ -82,7 +83,7 @@ def _counted(events: pl.DataFrame, live: Path | None, as_of: datetime) -> pl.Dat
         return before
     logged = events_of(read(live))["event_id"]
     later = events.filter(pl.col("event_time") >= as_of, pl.col("event_id").is_in(logged.implode()))
-    return pl.concat([before, known_events(later, END)])
+    return pl.concat([before, known_events(later, _END)])
 
 
 def main() -> None:

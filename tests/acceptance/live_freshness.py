@@ -43,9 +43,9 @@ _CALL_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
 """Between two looks: asking costs the machine what the updater needs."""
 _PAGE = 100
-_NEIGHBOURS = 5
-_DRAWN = 10
-"""Items that are looked at together."""
+_ITEMS, _NEIGHBOURS = 2000, 4
+_DRAWN = 50
+"""Items and neighbours that are looked at together."""
 _SIMILAR, _VIEWED = messages.PLACEMENT_SIMILAR_ITEMS, messages.PLACEMENT_RECENTLY_VIEWED
 
 
@@ -93,7 +93,8 @@ def measured(
         running: the load beside it, if there is one.
     """
     shop = Shop.of(bundle)
-    clicked = asyncio.run(_clicks(stack, shop, probing, clicks))
+    pairs = shop.neighbours(np.random.default_rng(1), _ITEMS, _NEIGHBOURS)
+    clicked = asyncio.run(_clicks(stack, shop, probing, pairs, clicks))
     similar, wanted = asyncio.run(_new_items(stack, bundle, shop, new_items))
     rows = []
     if running is not None:
@@ -128,12 +129,14 @@ async def _clients(stack: Stack) -> AsyncIterator[Clients]:
         yield Clients(lists, EventServiceStub(channel), CatalogServiceStub(channel))
 
 
-async def _clicks(stack: Stack, shop: Shop, probing: Sequence[str], count: int) -> list[float]:
+async def _clicks(
+    stack: Stack, shop: Shop, probing: Sequence[str], pairs: Sequence[tuple[int, int]], count: int
+) -> list[float]:
     """Seconds that each of so many clicks took, one after another."""
     draw, taken = np.random.default_rng(2), []
     async with _clients(stack) as clients:
         for number in range(-WARM_UP, count):
-            seconds = await _click(clients, shop, probing[number % len(probing)], draw, number)
+            seconds = await _click(clients, shop, probing[number % len(probing)], pairs, draw, number)
             if number >= 0:
                 taken.append(seconds)
     return taken
@@ -147,9 +150,11 @@ async def _new_items(stack: Stack, bundle: Bundle, shop: Shop, count: int) -> tu
     return [similar for similar, _ in appeared], [wanted for _, wanted in appeared]
 
 
-async def _click(clients: Clients, shop: Shop, shopper: str, draw: np.random.Generator, number: int) -> float:
+async def _click(
+    clients: Clients, shop: Shop, shopper: str, pairs: Sequence[tuple[int, int]], draw: np.random.Generator, number: int
+) -> float:
     """Seconds from the acknowledgement of a click until both lists know it."""
-    item_id, neighbour = await _evident(clients.lists, shop, shopper, draw)
+    item_id, neighbour = await _evident(clients.lists, shop, shopper, pairs, draw)
 
     async def is_there() -> bool:
         seen = await _viewed(clients.lists, shopper, item_id)
@@ -160,15 +165,18 @@ async def _click(clients: Clients, shop: Shop, shopper: str, draw: np.random.Gen
 
 
 async def _evident(
-    lists: AsyncRecommendationClient, shop: Shop, shopper: str, draw: np.random.Generator
+    lists: AsyncRecommendationClient,
+    shop: Shop,
+    shopper: str,
+    pairs: Sequence[tuple[int, int]],
+    draw: np.random.Generator,
 ) -> tuple[str, str]:
-    """An item, and a neighbour of it to which it is more alike than some of the present evidence is; the first of the
-    items drawn of which that is so."""
+    """An item, and a neighbour of it to which it is more alike than some of the present evidence is; the first of those
+    drawn of which that is so."""
     while True:
-        drawn = draw.choice(shop.may_show, _DRAWN).tolist()
-        pairs = [(row, near) for row in drawn for near in shop.nearest(shop.vectors[row], _NEIGHBOURS) if near != row]
-        present = await _evidence(lists, shopper, {shop.id_of(near) for _, near in pairs})
-        for row, near in pairs:
+        drawn = [pairs[place] for place in draw.integers(len(pairs), size=_DRAWN)]
+        present = await _evidence(lists, shopper, {shop.id_of(near) for _, near in drawn})
+        for row, near in drawn:
             others = present.get(shop.id_of(near), [])
             if shop.id_of(row) not in others and shop.is_nearer(near, row, others):
                 return shop.id_of(row), shop.id_of(near)

@@ -37,6 +37,8 @@ class Shop:
     """int32 [M]: the rows that a list without a filter may hold."""
     shown: Floats
     """float32 [M, 128], the vectors of these."""
+    item_ids: Sequence[str]
+    """Outside ids, by row."""
     row_of: Mapping[str, int]
     """By outside id."""
 
@@ -45,13 +47,21 @@ class Shop:
         """What a bundle says."""
         items = pl.read_parquet(bundle.path(files.ITEMS))
         vectors = np.load(bundle.path(files.ITEM_VECTORS), allow_pickle=False).astype(np.float32)
-        row_of = {item_id: row for row, item_id in enumerate(items["item_id"].to_list())}
+        item_ids = items["item_id"].to_list()
+        row_of = {item_id: row for row, item_id in enumerate(item_ids)}
         may_show = np.flatnonzero(~items["sensitive"].to_numpy()).astype(np.int32)
-        return cls(items, vectors, may_show, vectors[may_show], row_of)
+        return cls(items, vectors, may_show, vectors[may_show], item_ids, row_of)
 
-    def nearest(self, vector: Floats, count: int) -> list[int]:
-        """Rows of the largest dot products, best first, of those that may be shown."""
-        return self._largest(self.shown @ vector, count)
+    def neighbours(self, draw: np.random.Generator, items: int, count: int) -> list[tuple[int, int]]:
+        """Rows of so many items, drawn from those that may be shown, each with `count` others to which its dot product
+        is largest, one after another; made before anything is timed, since it costs as much as a service does."""
+        drawn = draw.choice(self.may_show, min(items, len(self.may_show)), replace=False)
+        return [
+            (row, near)
+            for row in drawn.tolist()
+            for near in self._largest(self.shown @ self.vectors[row], count + 1)
+            if near != row
+        ]
 
     def alike(self, vector: Floats, count: int) -> list[int]:
         """Rows of the largest cosines, best first, of those that may be shown."""
@@ -63,16 +73,17 @@ class Shop:
         return found
 
     def is_nearer(self, to: int, row: int, others: Sequence[str]) -> bool:
-        """Whether a row is clearly more alike to another one than the last of three others is."""
+        """Whether a row comes among the evidence for another one, of which these others are the present one: there is
+        room, or it is clearly more alike than the last of them."""
         if len(others) < EVIDENCE_ITEMS:
-            return False
+            return True
         mine, its = self.vectors[row], self.vectors[self.row_of[others[-1]]]
         target = self.vectors[to]
         return float(mine @ target / np.linalg.norm(mine)) > float(its @ target / np.linalg.norm(its)) + _CLEARLY
 
     def id_of(self, row: int) -> str:
         """The outside id."""
-        return str(self.items["item_id"][row])
+        return self.item_ids[row]
 
 
 @dataclass(frozen=True, slots=True)

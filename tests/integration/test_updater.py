@@ -225,6 +225,27 @@ async def test_a_commit_is_refused_after_a_purge_an_opt_out_a_takeover_or_itself
         await store.commit(commit)
 
 
+async def test_a_state_that_somebody_changes_between_two_rounds_is_read_again(shop: LiveShop) -> None:
+    sent = 0
+    async with shop.updater() as registry:
+
+        async def act() -> None:
+            nonlocal sent
+            await shop.send([shop.event(sent, "user-1")])
+            await shop.handled()
+            sent += 1
+
+        def is_cached() -> bool:
+            return bool(registry.get_sample_value("aisle_updater_states_total", {"place": "cache"}))
+
+        while not is_cached():
+            assert sent < 20
+            await act()
+        await shop.client.delete(shop.keys("user-1").shopper("user-1"))
+        await act()
+        assert (await shop.rows(["user-1"])).equals(shop.recount([shop.event(sent - 1, "user-1")]))
+
+
 async def test_a_live_item_counts_from_when_the_catalogue_has_it(shop: LiveShop) -> None:
     newcomer = LiveItem(item_id="newcomer", title="new", category=("dairy", "plain"))
     async with shop.updater():

@@ -5,6 +5,7 @@ Knows nothing of states, features or Valkey.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from services.ingest import records
 from services.ingest.records import Event, UnreadableEvent
 from services.ingest.updater.shard_store import Entry, Letter
 from services.ingest.updater.state import EVENTS_OF_STATE
+from services.ingest.updater.state_cache import CachedState, StateCache, hashes_of
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class Batch:
     letters: list[Letter] = field(default_factory=list)
     left_out: list[EntryId] = field(default_factory=list)
     """Entries of shoppers who have opted out."""
-    states: dict[str, bytes] = field(default_factory=dict)
+    states: dict[str, bytes | CachedState] = field(default_factory=dict)
     """Shopper of `counting` to state."""
     stamp_us: int = 0
     """Time stamp of its rows; 0 as long as there is none."""
@@ -42,6 +44,16 @@ class Batch:
     def shoppers(self) -> list[str]:
         """All of whom it holds an event."""
         return list(self.counting.keys() | self.others.keys())
+
+    def cached(self, cache: StateCache) -> dict[str, CachedState]:
+        """The states of shoppers of `counting` that a cache can tell."""
+        hashes = iter(hashes_of([event.event_id for found in self.counting.values() for _, event in found]))
+        states = {}
+        for shopper, found in self.counting.items():
+            times, theirs = [records.time_us(event) for _, event in found], list(islice(hashes, len(found)))
+            if (state := cache.get(shopper, times, theirs)) is not None:
+                states[shopper] = state
+        return states
 
     def leave_out(self, shoppers: Iterable[str]) -> None:
         """Take the events of shoppers who have opted out away."""

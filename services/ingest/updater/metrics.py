@@ -23,6 +23,12 @@ class UpdaterMetrics:
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
+        self.states = Counter(
+            "aisle_updater_states_total",
+            "Shoppers' states that committed rounds began with, by where they were found: cache or store.",
+            ["place"],
+            registry=registry,
+        )
         self.dead_letters = Counter("aisle_dead_letters_total", "Entries that became dead letters.", registry=registry)
         self._shown: set[int] = set()
         self.owned = Gauge("aisle_updater_shards", "Shards that this updater owns.", registry=registry)

@@ -26,6 +26,7 @@ from services.ingest.updater.metrics import UpdaterMetrics
 from services.ingest.updater.settings import UpdaterSettings
 from services.ingest.updater.shard_store import ShardStore
 from services.ingest.updater.shard_worker import ShardWorker
+from services.ingest.updater.state_cache import StateCache
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Updater:
             self._catalogue,
             self._now_us,
             self._metrics,
+            StateCache(settings.cache_mb * 2**20),
             shards=settings.shards,
             batch_events=settings.batch_events,
         )

@@ -29,6 +29,9 @@ class UpdaterSettings(ServiceSettings):
     round_seconds: Annotated[float, Field(ge=0, le=10)] = 0.2
     """The shortest time from the beginning of a round to that of the next: most of what a small round costs is the same
     for a larger one. An event that comes after a pause does not wait. Seconds."""
+    cache_mb: Annotated[int, Field(ge=0, le=65_536)] = 256
+    """Memory for the states of shoppers who acted within the last ten minutes, which are otherwise read and parsed at
+    each of their events: 20 KB for 500 events. MiB; 0 keeps none."""
     idle_seconds: Annotated[float, Field(gt=0, le=10)] = 0.5
     """How long a wait for new events lasts before shards are taken and given away. Seconds."""
     lease_seconds: Annotated[float, Field(gt=1, le=300)] = 5.0

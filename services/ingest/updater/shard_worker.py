@@ -4,6 +4,8 @@ Choices:
 - One computation over all shards: most of its cost is per call, not per shopper, as long as there are few.
 - Rows are pushed before the commit. A crash in between repeats the push with a later stamp, and changes nothing.
 - A shard that was lost on the way drops out of the round; nobody else's work is held up.
+- States come from the cache where it can tell. Whenever a position is read anew, somebody else may have written, and
+  the cache is emptied.
 
 Knows nothing of leases' renewal, nor of files.
 """
@@ -24,6 +26,7 @@ from services.ingest.updater.lease import Leases
 from services.ingest.updater.metrics import UpdaterMetrics
 from services.ingest.updater.rows import Update, update_isolated
 from services.ingest.updater.shard_store import Commit, LeaseLost, ShardStore, StateChanged
+from services.ingest.updater.state_cache import CachedState, StateCache
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +52,14 @@ class ShardWorker:
         catalogue: Catalogue,
         now_us: Callable[[], int],
         metrics: UpdaterMetrics,
+        cache: StateCache,
         *,
         shards: int,
         batch_events: int,
     ) -> None:
         """Args: now_us: the serving clock, by which rows are stamped. batch_events: the most that a round takes."""
         self._leases, self._store_of, self._writer, self._catalogue = leases, store_of, writer, catalogue
-        self._now_us, self._metrics = now_us, metrics
+        self._now_us, self._metrics, self._cache = now_us, metrics, cache
         self._shards, self._batch_events = shards, batch_events
         self._positions: dict[int, EntryId] = {}
 
@@ -68,6 +72,8 @@ class ShardWorker:
         owned = self._leases.owned
         self._positions = {shard: self._positions[shard] for shard in owned if shard in self._positions}
         new = [shard for shard in owned if shard not in self._positions]
+        if new:
+            self._cache.clear()
         found = await _all(self._store_of(shard).positions() for shard in new)
         self._positions |= {shard: positions.features for shard, positions in zip(new, found, strict=True)}
         return {self._store_of(shard): position for shard, position in self._positions.items()}
@@ -91,8 +97,7 @@ class ShardWorker:
         batches = [batch for batch in batches if self._leases.remaining(batch.shard) > 0]
         for rows in _stamped(updates, batches):
             await self._writer.push(rows)
-        appended = {shopper: lines for one in updates for shopper, lines in one.appended.items()}
-        done = await self._kept(batches, lambda batch: self._commit(batch, appended))
+        done = await self._kept(batches, lambda batch: self._commit(batch, updates))
         taken = sum(batch.entry_count for batch in done)
         self._metrics.events.inc(taken)
         self._metrics.dead_letters.inc(sum(len(batch.letters) for batch in done))
@@ -113,7 +118,8 @@ class ShardWorker:
         store = self._store_of(batch.shard)
         batch.leave_out(await store.opted_out(batch.shoppers))
         if batch.counting:
-            batch.states = await store.states(list(batch.counting))
+            cached = batch.cached(self._cache)
+            batch.states = cached | await store.states([name for name in batch.counting if name not in cached])
             batch.stamp_us = await store.reserve(self._now_us())
 
     async def _computed(self, batches: Sequence[Batch]) -> list[Update]:
@@ -121,19 +127,29 @@ class ShardWorker:
         if not states:
             return []
         new, facts = pl.concat(batch.frame() for batch in batches), await self._catalogue.facts()
-        updates, failed = await asyncio.to_thread(update_isolated, states, new, facts)
+        updates, failed = await asyncio.to_thread(update_isolated, states, new, facts, self._cache.items)
         for batch in batches:
             for shopper in batch.states.keys() & failed.keys():
                 logger.error("made dead letters", extra={"user_id": shopper, "reason": failed[shopper]})
                 batch.bury(shopper, failed[shopper])
         return updates
 
-    async def _commit(self, batch: Batch, appended: dict[str, bytes]) -> None:
-        theirs = {shopper: appended[shopper] for shopper in batch.states if shopper in appended}
+    async def _commit(self, batch: Batch, updates: Sequence[Update]) -> None:
+        theirs = {
+            shopper: (one.appended[shopper], one.events[shopper])
+            for one in updates
+            for shopper in one.appended.keys() & batch.states.keys()
+        }
         lengths = {shopper: len(batch.states[shopper]) for shopper in theirs}
-        commit = Commit(batch.before, batch.position, lengths, theirs, batch.letters, batch.left_out)
+        appended = {shopper: lines for shopper, (lines, _) in theirs.items()}
+        commit = Commit(batch.before, batch.position, lengths, appended, batch.letters, batch.left_out)
         await self._store_of(batch.shard).commit(commit)
         self._positions[batch.shard] = batch.position
+        cached_count = sum(isinstance(state, CachedState) for state in batch.states.values())
+        self._metrics.states.labels("cache").inc(cached_count)
+        self._metrics.states.labels("store").inc(len(batch.states) - cached_count)
+        for shopper, (lines, events) in theirs.items():
+            self._cache.put(shopper, CachedState(events, lengths[shopper] + len(lines)))
 
     async def _kept(self, batches: Sequence[Batch], step: Callable[[Batch], Awaitable[None]]) -> list[Batch]:
         """The batches that go on after a step over all of them."""

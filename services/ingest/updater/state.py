@@ -83,7 +83,7 @@ def frame_of(states: Mapping[str, bytes]) -> pl.DataFrame:
     Raises:
         ValueError: a state is not of this form.
     """
-    return numbered_frame_of(states).with_columns(pl.col("user_id").cast(pl.String))
+    return numbered_frame_of(states, shopper_type(states)).with_columns(pl.col("user_id").cast(pl.String))
 
 
 def shopper_type(shoppers: Iterable[str]) -> pl.Enum:
@@ -91,13 +91,13 @@ def shopper_type(shoppers: Iterable[str]) -> pl.Enum:
     return pl.Enum(sorted(shoppers))
 
 
-def numbered_frame_of(states: Mapping[str, bytes]) -> pl.DataFrame:
-    """`frame_of` with shoppers of their `shopper_type`.
+def numbered_frame_of(states: Mapping[str, bytes], user_id: pl.Enum) -> pl.DataFrame:
+    """`frame_of` with shoppers' ids of a `shopper_type`, of these or of more.
 
     Raises:
         ValueError: a state is not of this form.
     """
-    shoppers = pl.Series(list(states), dtype=shopper_type(states))
+    shoppers = pl.Series(list(states), dtype=user_id)
     text = b"".join(states.values())
     if not text:
         return EVENTS_OF_STATE.to_frame().with_columns(user_id=shoppers.clear())
