@@ -22,6 +22,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from features import bundle as files
 from features import spec
+from features.bundle import open_bundle
 from features.clock import to_us
 from features.encode import Floats, Shopper, history_ages_days, resolve
 from features.feast_repo import open_store, view_name
@@ -105,7 +106,7 @@ def open_steps(bundle: str, ranker_code: str, feast_dir: str, offline_dir: str, 
         redis: the online store, host:port.
         items: FEAST or PIPELINE.
     """
-    release = load_release(Path(bundle), lambda: Path(ranker_code))
+    release = load_release(open_bundle(Path(bundle)), lambda: Path(ranker_code))
     store = open_store(Path(feast_dir), Path(offline_dir), redis)
     ids = release.model.items.vocabulary.ids
     return Steps(release, Path(bundle), store, (through_feast if items == FEAST else through_pipeline)(store, ids))

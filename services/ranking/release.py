@@ -32,20 +32,19 @@ def open_release(bundles: Path) -> Release:
     Raises:
         BundleError: naming the file that is missing, altered or does not fit.
     """
-    return load_release(serving_path(bundles))
+    return load_release(open_bundle(serving_path(bundles)))
 
 
-def load_release(root: Path, ranker_code: Callable[[], Path | None] = lambda: None) -> Release:
-    """Verify and load the bundle in a directory.
+def load_release(bundle: Bundle, ranker_code: Callable[[], Path | None] = lambda: None) -> Release:
+    """Load a bundle.
 
     Args:
-        root: The bundle's directory.
+        bundle: From `open_bundle`, which has verified it.
         ranker_code: Asked last, for the file with the ranker's machine code; None: it is made and not kept.
 
     Raises:
-        BundleError: naming the file that is missing, altered or does not fit.
+        BundleError: naming the file that does not fit.
     """
-    bundle = open_bundle(root)
     rankers, model = Rankers.load(bundle), open_model(bundle)
     rankers.all_items.compile(ranker_code())  # now rather than within the first request
     return Release(

@@ -8,6 +8,7 @@ from typing import Any
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from features.bundle import open_bundle
 from services.common.overload import Admission
 from services.common.server import serve
 from services.common.telemetry import configure_logging
@@ -32,7 +33,7 @@ def opened(settings: RankingSettings, root: Path, ranker_code: Callable[[], Path
         BundleError: naming the file that is missing, altered or does not fit.
     """
     configure_logging(settings.log_level)  # before `serve` does: waiting for the back ends is logged, too
-    return _serve(settings, load_release(root, ranker_code))
+    return _serve(settings, load_release(open_bundle(root), ranker_code))
 
 
 def run(service: Service) -> None:

@@ -19,7 +19,7 @@ import grpc.aio
 from aisle.v1 import recommendation_service_pb2 as messages
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from features.bundle import BundleError
+from features.bundle import BundleError, open_bundle
 from services.common.telemetry import LATENCY_BUCKETS
 from services.ranking.answers import House, recommend
 from services.ranking.app import RecommendationServicer
@@ -160,7 +160,8 @@ async def shadowing(
         yield None
         return
     try:
-        release = await asyncio.to_thread(load_release, settings.bundles / settings.shadow_bundle)
+        bundle = await asyncio.to_thread(open_bundle, settings.bundles / settings.shadow_bundle)
+        release = await asyncio.to_thread(load_release, bundle)
     except BundleError as error:
         logger.error("no shadow", extra={"reason": str(error)})
         yield None

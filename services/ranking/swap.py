@@ -157,9 +157,9 @@ class Serving:
 
 
 async def _loaded(root: Path) -> Release:
-    await asyncio.to_thread(open_bundle, root)  # before anything of it is compiled
+    bundle = await asyncio.to_thread(open_bundle, root)  # before anything of it is compiled
     async with compiled_aside(root / RANKER) as code:
-        return await asyncio.to_thread(load_release, root, lambda: code)
+        return await asyncio.to_thread(load_release, bundle, lambda: code)
 
 
 async def _lacks(pipeline: Pipeline) -> set[str]:

@@ -49,7 +49,7 @@ class SwappingShop:
         second = copy.copy(first)
         another = write_shop_bundle(folder / "another", seed=2)  # whose interest tower is the first one's
         second.bundle = rewritten(another, self.bundles, "tiny.2", quieten)
-        second.release = load_release(second.bundle.root)
+        second.release = load_release(second.bundle)
         second.oracle = FakeScorer.of_bundle(second.bundle.root)
         self.of_version = dict(zip(VERSIONS, (first, second), strict=True))
         self.first = first

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from features import bundle as files
-from features.bundle import BundleError, promote
+from features.bundle import BundleError, open_bundle, promote
 from services.common.pointer import Pointer
 from services.common.scorer import ScorerUnavailable
 from services.ranking import swap
@@ -44,7 +44,7 @@ class World:
         for version in ("tiny.1", "tiny.2"):
             self.scorers[version] = FakeScorer.of_arrays(np.ones((2, 128), np.float32), np.ones(128, np.float32))
             self.retrievers[version] = FakeRetriever(np.ones((40, 128), np.float32))
-        release = load_release(bundles / "tiny.1")
+        release = load_release(open_bundle(bundles / "tiny.1"))
         self._template = replace(a_world(shop, release).pipeline, release=release)
         self.serving = Serving(self.over(release), self.over, lambda bare: bare, House(), self.pointer)
         self._template = replace(self._template, release=shop.release())
