@@ -21,7 +21,7 @@ bundles/serving: | install
 	$(BIN)/python -m training.train --data $(DATA) --cutoff-week $(CUTOFF_WEEK)
 
 test: lint .venv-k8s           ## everything that needs no GPU, real Triton and Valkey included
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov
 
 accept: bundles/serving        ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
 	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE)) $(if $(BEAUTY),--data $(BEAUTY))

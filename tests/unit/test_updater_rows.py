@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from features.transforms import ItemFacts, known_events, regular_prices, user_features
+from services.ingest.updater.numbered import ItemNumbers, hashes_of
 from services.ingest.updater.rows import update, update_isolated
 from services.ingest.updater.state import frame_of, lines_of
-from services.ingest.updater.state_cache import CachedState, ItemNumbers, StateCache, hashes_of
+from services.ingest.updater.state_cache import CachedState, StateCache
 from tests.shop import day, event, events, item, items
 from tests.strategies import Row
 

@@ -4,14 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from services.ingest.updater.state_cache import (
-    CachedState,
-    ItemNumbers,
-    NumberedEvents,
-    StateCache,
-    hashes_of,
-    numbered,
-)
+from services.ingest.updater.numbered import ItemNumbers, NumberedEvents, hashes_of, merged, numbered
+from services.ingest.updater.state_cache import CachedState, StateCache
 from tests.shop import day, event, events
 
 SECOND_US = 1_000_000
@@ -57,9 +51,9 @@ def test_it_answers_for_events_with_instants_and_ids_of_their_own(
 @pytest.mark.parametrize("more", [[4, 5], [0.5, 4], [-1, 0.5, 0.6, 1.5]])
 def test_more_events_come_where_their_time_says(more: list[float]) -> None:
     others = numbered(events(*(event("ada", "RYE-BREAD", one, event_id=f"more-{one}") for one in more)), ItemNumbers())
-    found = state_of(3).with_more(others)
+    found = merged(some_events(3), others)
     assert found["time_us"].tolist() == sorted(map(at_us, [0, 1, 2, *more]))
-    assert set(found["event_id"].tolist()) == {*state_of(3).events["event_id"].tolist(), *others["event_id"].tolist()}
+    assert set(found["event_id"].tolist()) == {*some_events(3)["event_id"].tolist(), *others["event_id"].tolist()}
 
 
 def test_the_longest_unused_leaves_when_it_is_full() -> None:

@@ -13,9 +13,10 @@ from features import spec
 from services.common.streams import EntryId, shard_of
 from services.ingest import records
 from services.ingest.records import Event, UnreadableEvent
+from services.ingest.updater.numbered import hashes_of
 from services.ingest.updater.shard_store import Entry, Letter
 from services.ingest.updater.state import EVENTS_OF_STATE
-from services.ingest.updater.state_cache import CachedState, StateCache, hashes_of
+from services.ingest.updater.state_cache import CachedState, StateCache
 
 
 @dataclass(slots=True)

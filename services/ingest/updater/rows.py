@@ -8,7 +8,7 @@ Knows nothing of streams, keys or leases.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +16,9 @@ import polars as pl
 
 from features.transforms import ItemFacts, ShopperEvents, shoppers_features
 from features.transforms.grouping import Codes, order_by, starts_of
+from services.ingest.updater.numbered import ItemNumbers, NumberedEvents, columns_of, joined, merged, numbered
 from services.ingest.updater.state import EVENTS_OF_STATE, counts, lines_of, numbered_frame_of, shopper_type
-from services.ingest.updater.state_cache import CachedState, ItemNumbers, NumberedEvents, columns_of, joined, numbered
+from services.ingest.updater.state_cache import CachedState
 
 _REASON_LENGTH = 500
 _KEYS = ["user_id", "event_id"]
@@ -34,7 +35,7 @@ class Update:
     """`user_id` and the USER_FEATURES of shoppers with an event of a known item."""
     appended: dict[str, bytes]
     """Shopper to the lines that their state grows by."""
-    events: dict[str, NumberedEvents] = field(default_factory=dict)
+    events: dict[str, NumberedEvents]
     """Shopper to all events after that; of those in `appended`."""
 
 
@@ -64,7 +65,7 @@ def update(states: Mapping[str, State], new: pl.DataFrame, facts: ItemFacts, ite
     parts = _by_shopper(told[_order(told)], items)
     for shopper, part in parts.items():
         if isinstance(state := states[shopper], CachedState):
-            parts[shopper] = state.with_more(part)
+            parts[shopper] = merged(state.events, part)
     rows = shoppers_features(_events_of(parts, facts, items), facts)
     return Update(rows, lines_of(fresh.with_columns(pl.col("user_id").cast(pl.String))), parts)
 
