@@ -14,7 +14,7 @@ from loadtest.verdict import Cause
 _LOGS = "The log of the service that answers it (build/stack.json names the file), and its spans."
 _UPDATER = "The updater: whether it runs, its log, the length of the streams; and how old the bundle is."
 WHERE = {
-    "features": "The online store: Valkey, and what the ranking process reads of it (features/store.py).",
+    "features": "The online store: Valkey, and what the ranking process reads of it (features/store).",
     "interest": "Triton: its log, and its queue and compute times on /metrics.",
     "candidates": "services/ranking/ordering/candidates.py, which runs in the ranking process.",
     "retrieval": "The index: services/retrieval, or the ranking process that holds it.",

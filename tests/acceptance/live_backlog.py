@@ -30,7 +30,7 @@ from tests.acceptance.rows import Row, at_least, at_most, holds, told
 
 AWAY_SECONDS = 300.0
 PER_SECOND = 200.0
-"""A third of what an updater manages on half of two cores, with what else is asked there."""
+"""Well below a third of what an updater manages on half of two cores, with what else is asked there."""
 BATCH = 20
 TIMES_AS_FAST = 3.0
 PROBES = 20

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 
 from features import spec
 from features.feast_repo import view_name
-from features.store import UserEraser, UserReader, UserWriter, _rows, close_store, materialise, open_store, read_items
+from features.store import UserEraser, UserReader, UserWriter, close_store, materialise, open_store, read_items
+from features.store.tables import rows_of
 from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
 
 AS_OF = datetime(2017, 12, 30, 5, 0, 0, 123456, tzinfo=UTC)
@@ -160,7 +161,7 @@ async def test_a_pushed_row_is_stored_as_feast_would_store_it(store: Any, users:
         await UserWriter(store).push(pushed(users[row : row + 1], stamp))
         ours = await hash_of(store, f"user-{row}")
         await UserEraser(store).erase([f"user-{row}"])
-        [rows] = _rows(users[row : row + 1], "user", stamp)
+        [rows] = rows_of(users[row : row + 1], "user", stamp)
         await store.provider.online_write_batch_async(store.config, view, rows, None)
         assert ours == await hash_of(store, f"user-{row}")
 

@@ -35,7 +35,7 @@ class Inputs:
     item_bytes: float = 812.0
     measured_items: int = 24_420
     ingest_event_us: float = 28.0
-    updater_events_per_second: float = 600.0
+    updater_events_per_second: float = 1_100.0
     interest_cpu_ms: float = 0.7
     state_event_bytes: float = 68.0
     stored_item_bytes: float = 337.0

