@@ -48,6 +48,28 @@ def _errors(method: str, calls: pl.DataFrame, levels: Levels) -> Finding:
     )
 
 
+def lost(calls: pl.DataFrame) -> list[Finding]:
+    """Events that nobody took in: a single one is too many, however many calls there were; nothing where there is
+    none, which the errors say."""
+    written = calls.filter(pl.col("method") == _WRITE_EVENTS)
+    count = written.filter(pl.col("code") == recording.LOST).height
+    if not count:
+        return []
+    return [
+        Finding(
+            check="errors",
+            method=_WRITE_EVENTS,
+            figure="share of lost events",
+            value=count / written.height,
+            unit="share",
+            bound=0.0,
+            calls=written.height,
+            result="failed",
+            note=f"{count:,} of {written.height:,} calls were of events that nobody took in, one refuses",
+        )
+    ]
+
+
 def exactly(hits: int, size: int, bound: float, confidence: float) -> tuple[Interval, int]:
     """The exact interval of a share of so many, and the least count whose whole interval lies beyond the bound."""
     interval = binomtest(hits, size).proportion_ci(confidence, "exact")

@@ -66,6 +66,7 @@ def judge(
             *rules.measured(calm),
             *rules.generator(judged, facts, levels),
             *counted.errors(judged, levels),
+            *counted.lost(judged),
             *counted.freshness(calm, levels),
             *counted.degraded(calm, levels),
             *counted.deferred(calm, levels),

@@ -44,8 +44,8 @@ _PAUSE_SECONDS = 0.05
 """Between two looks: asking costs the machine what the updater needs."""
 _PAGE = 100
 _ITEMS, _NEIGHBOURS = 2000, 4
-_DRAWN = 50
-"""Items and neighbours that are looked at together."""
+_DRAWS, _DRAWN = 100, 50
+"""How often items and neighbours are drawn, and how many are looked at together."""
 _SIMILAR, _VIEWED = messages.PLACEMENT_SIMILAR_ITEMS, messages.PLACEMENT_RECENTLY_VIEWED
 
 
@@ -172,14 +172,19 @@ async def _evident(
     draw: np.random.Generator,
 ) -> tuple[str, str]:
     """An item, and a neighbour of it to which it is more alike than some of the present evidence is; the first of those
-    drawn of which that is so."""
-    while True:
+    drawn of which that is so.
+
+    Raises:
+        RuntimeError: there seems to be none.
+    """
+    for _ in range(_DRAWS):
         drawn = [pairs[place] for place in draw.integers(len(pairs), size=_DRAWN)]
         present = await _evidence(lists, shopper, {shop.id_of(near) for _, near in drawn})
         for row, near in drawn:
             others = present.get(shop.id_of(near), [])
             if shop.id_of(row) not in others and shop.is_nearer(near, row, others):
                 return shop.id_of(row), shop.id_of(near)
+    raise RuntimeError(f"{shopper}: of {_DRAWS * _DRAWN} items none would become evidence")
 
 
 async def _viewed(lists: AsyncRecommendationClient, shopper: str, item_id: str) -> bool:

@@ -282,6 +282,16 @@ def test_events_that_are_lost_are_failed_calls_that_say_so(good: pl.DataFrame) -
     assert "with LOST 30: of WriteEvents 30" in verdict.causes[0].text
 
 
+def test_a_single_lost_event_is_refused_where_a_failed_call_is_not(good: pl.DataFrame) -> None:
+    one = {code: frame([call(65, 0, method="WriteEvents", code=code)]) for code in ("LOST", "UNAVAILABLE")}
+    assert verdict_on(pl.concat([good, one["UNAVAILABLE"]])).outcome == "pass"
+    verdict = verdict_on(pl.concat([good, one["LOST"]]), marks=(KILL,))
+    assert [(finding.method, finding.figure) for finding in verdict.failures] == [
+        ("WriteEvents", "share of lost events")
+    ]
+    assert "with LOST 1: of WriteEvents 1" in verdict.causes[0].text
+
+
 def test_a_recovery_that_takes_too_long_is_refused_and_one_that_is_not_known_told(good: pl.DataFrame) -> None:
     slow = verdict_on(good, marks=(replace(KILL, recovered_s=14.0),))
     assert failed(slow) == {"recovery"}

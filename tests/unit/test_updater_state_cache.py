@@ -1,5 +1,7 @@
 """The cache of states: what it answers, and what it forgets."""
 
+import weakref
+
 import numpy as np
 import polars as pl
 import pytest
@@ -88,6 +90,22 @@ def test_a_shopper_who_does_nothing_is_forgotten() -> None:
     assert is_there(cache, "ada")
     now = 1200.0
     assert not is_there(cache, "ada")
+
+
+def test_who_does_nothing_leaves_the_memory_though_nobody_asks() -> None:
+    now = 0.0
+    cache = StateCache(2**20, lambda: now)
+    cache.put("ada", state_of(1))
+    state = cache.get("ada", [at_us(9)], hashes_of(["new"]))
+    assert state is not None
+    events = weakref.ref(state.events)
+    del state
+    now = 599.0
+    cache.expire()
+    assert events() is not None
+    now = 601.0
+    cache.expire()
+    assert events() is None
 
 
 def test_a_state_holds_its_own_events_only() -> None:

@@ -72,6 +72,7 @@ class ShardWorker:
         owned = self._leases.owned
         self._positions = {shard: self._positions[shard] for shard in owned if shard in self._positions}
         new = [shard for shard in owned if shard not in self._positions]
+        self._cache.expire()
         if new:
             self._cache.clear()
         found = await _all(self._store_of(shard).positions() for shard in new)

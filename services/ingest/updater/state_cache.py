@@ -62,6 +62,10 @@ class StateCache:
         if len(state.events) and _size(state) <= self._bytes_max:
             self._states[shopper] = CachedState(state.events.copy(), state.length)  # else it holds a whole round's
 
+    def expire(self) -> None:
+        """Forget who has done nothing for some minutes; to be called now and then, also where nobody does anything."""
+        self._states.expire()
+
     def clear(self) -> None:
         """Keep nothing: somebody else may have changed states."""
         self._states.clear()
