@@ -31,8 +31,8 @@ def test_every_environment_has_its_levels(environment: str) -> None:
     [
         ("error_share = 0.001\n", "", "error_share"),
         ("error_share = 0.001", "error_share = 1.5", "error_share"),
-        ("p50_ms = 20", "p50_msec = 20", "latency.default.p50_msec"),
-        ("p50_ms = 20", "p50_ms = -1", "latency.default.p50_ms"),
+        ("p50_ms = 25", "p50_msec = 25", "latency.default.p50_msec"),
+        ("p50_ms = 25", "p50_ms = -1", "latency.default.p50_ms"),
         ("INTEREST_FALLBACK = 0.05", 'INTEREST_FALLBACK = "none"', "degraded.INTEREST_FALLBACK"),
         ("p50 = {", "p51 = {", "regression.p51"),
         ("cpu_share = 0.85", "cpu = 0.85", "generator.cpu_share"),
@@ -62,7 +62,7 @@ def test_a_method_has_its_own_level_or_its_rpcs_or_the_default(tmp_path: Path) -
     assert levels.latency_of("Recommend/CART", "p99") == 8
     assert levels.latency_of("Recommend/CART", "p50") == 7
     assert levels.latency_of("Recommend", "p50") == 7
-    assert levels.latency_of("Rank", "p50") == 20
+    assert levels.latency_of("Rank", "p50") == 25
     assert levels.latency_of("Recommend/CART", "p99.9") == 1500
 
 
