@@ -4,7 +4,6 @@ planted fault in place of the good one."""
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from services.stack import Stack, StackConfig, running_stack, serving
 FOLDER = Path("build/accept/load")
 DATA = "complete-journey"
 READY_SECONDS = 90.0
+LONGEST_SECONDS = 3600.0
+"""That one run takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,13 @@ def load_test(name: str, *words: object, build: Path = FOLDER) -> Finished:
     folder = FOLDER / "runs" / name
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "loadtest", "--build", str(build), "--out", str(folder), *map(str, words)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    print(ran.stdout, flush=True)
-    return Finished(ran.returncode, ran.stdout, folder)
+    log = folder.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    with ManagedProcess("loadtest", command, log_path=log) as process:
+        process.wait_ready(lambda: process.exit_status is not None, LONGEST_SECONDS)
+        status = process.stop()
+    print(process.log(), flush=True)
+    return Finished(status, process.log(), folder)
 
 
 @contextmanager
