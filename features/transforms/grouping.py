@@ -1,8 +1,8 @@
 """Stable orders and groups over integer codes, as arrays: what group-bys over many small groups are made of.
 
 Choices, measured with NumPy 2 and Polars 2 on 600 shoppers of 550 events:
-- Keys and positions are packed into one int64 where they fit, and sorted as values, by Polars: a third of the time
-  of NumPy's sort, a thirtieth of an order by several keys, and stable since positions differ.
+- Keys and positions are packed into one int64 where they fit, and sorted as values, by Polars, in a third
+  of the time of NumPy's sort (50,000 keys), and stable since positions differ.
 - Sums of floats are Polars' own over groups that are not marked as sorted: it compensates them (Kahan), in row order.
   Other sums over the same rows, NumPy's as well as Polars' over sorted groups, differ in the last bits.
 

@@ -1,7 +1,7 @@
 """Shoppers' events as arrays, and the facts about items that go with them: what shoppers' features are made of.
 
 Choices:
-- Ids are numbers in the order of their texts: comparing and sorting numbers takes a tenth of the time.
+- Ids are numbers in the order of their texts, which are compared and sorted much faster.
 - A session is a hash of its name, 64 bits: sessions are only told apart, and only those of one shopper. An event
   without a session belongs to that of its day.
 

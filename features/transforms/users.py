@@ -1,7 +1,7 @@
 """Shoppers' features: one row per shopper, as of the shopper's own last event.
 
-Choice: the many small groups (a shopper's days with an item) are runs of sorted arrays: a third of the time of
-group-bys over texts, and the same values to the last bit.
+Choice: the many small groups (a shopper's days with an item) are runs of sorted arrays, in a third of the time of
+group-bys over texts.
 
 Knows nothing of items' features, nor of what "now" is: ages and decays up to now are taken where a row is encoded.
 """
