@@ -1,6 +1,7 @@
 """Comparisons at a small size, with the libraries and the servers that they are made with."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.integration.conftest import TRITON_VENV
 from tests.tiny_bundle import write_tiny_bundle
 
 RUN = RunOfBench(measured="", machine="", seconds={})
-EVERY_INDEX = (aisle, exact_numpy, exact_faiss, graph_hnswlib, graph_usearch)
+GRAPHS = (partial(graph_hnswlib, threads=1), partial(graph_usearch, threads=1))
+"""The same graphs each time, however many cores there are."""
+EVERY_INDEX = (aisle, exact_numpy, exact_faiss, *GRAPHS)
 
 
 def vectors_of_unequal_length(count: int) -> Float32:
@@ -47,7 +50,7 @@ def test_a_graph_is_given_the_least_effort_that_is_enough() -> None:
     vectors = retrieval.made_vectors(3000)
     queries = recall.interests(vectors, 20)
     least = recall.least_scores(vectors, queries)
-    graph = graph_hnswlib(vectors)
+    graph = GRAPHS[0](vectors)
     easy, unreachable = (recall.tuned(graph, vectors, queries, least, target) for target in (0.5, 2.0))
     assert easy.effort == recall.K
     assert easy.effort < unreachable.effort < len(vectors)
