@@ -5,19 +5,22 @@ Shapes: U shoppers, M items that may have neighbours, k neighbours kept of each.
 Choices:
 - `ridge`: what a shopper engages with, each event counting half after `half_life_days`, is regressed on all they ever
   had, with no item explaining itself: EASE (Steck 2019, WWW, "Embarrassingly shallow autoencoders") with targets of its
-  own, in closed form. The inverse is shared by tables that differ in their targets.
+  own, in closed form. What is solved is shared by tables that differ in their targets, and is as large as the smaller
+  of U and M: (XᵀX + λI)⁻¹Xᵀ = Xᵀ(XXᵀ + λI)⁻¹.
 - `basket`: in how many sessions two items occur together, over the square root of how many hold each (cosine, shrunk).
 - `sequence`: how often one item follows another within a few events, over the square root of how often each occurs
   (cosine, shrunk): company in the order of time.
 - Of each item's weights only the largest k are kept; on Complete Journey that costs nothing (LOG.md).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 import scipy.sparse
-from scipy.linalg import lapack
+import torch
 
 from features.encode import Floats
 from features.vocab import Rows
@@ -37,11 +40,11 @@ def fit_item_to_item(sequences: Sequences, config: ItemToItemConfig, as_of_us: i
         return ItemToItem.empty()
     had = _Had.of(sequences, rows)
     ridges = {table.ridge for table in config.tables if table.kind == "ridge"}
-    inverses = {ridge: _inverse(had.once, ridge) for ridge in sorted(ridges)}
+    regressed = {ridge: _Regressed.on(had.once, ridge) for ridge in sorted(ridges)}
     found = []
     for table in config.tables:
         if table.kind == "ridge":
-            weights = _ridge(had, inverses[table.ridge], table, as_of_us)
+            weights = _ridge(had, regressed[table.ridge], table, as_of_us)
         elif table.kind == "basket":
             weights = _basket(had, table)
         else:
@@ -90,33 +93,53 @@ class _Had:
         return self.matrix(np.ones(self.place.size, dtype=np.float32))
 
 
-def _inverse(had: scipy.sparse.csr_matrix, ridge: float) -> Floats:
-    """(XᵀX + ridge·I)⁻¹, float32 [M, M], by Cholesky."""
-    gram: Floats = (had.T @ had).toarray()
+@dataclass(frozen=True, slots=True)
+class _Regressed:
+    """Ridge regression on what shoppers had, X float32 [U, M]."""
+
+    weights_for: Callable[[scipy.sparse.csr_matrix], Floats]
+    """Targets Y [U, M] → (XᵀX + ridge·I)⁻¹XᵀY, float32 [M, M]."""
+    for_had: Floats
+    """The weights for X itself."""
+
+    @classmethod
+    def on(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
+        """Solve with the smaller of the two Gram matrices."""
+        shoppers, items = had.shape
+        try:
+            return cls._by_shoppers(had, ridge) if shoppers < items else cls._by_items(had, ridge)
+        except scipy.linalg.LinAlgError as error:
+            raise ValueError(f"item-to-item: cannot be solved with ridge {ridge}; raise it") from error
+
+    @classmethod
+    def _by_shoppers(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
+        dense = had.toarray()
+        solved = scipy.linalg.solve(_plus_ridge(dense @ dense.T, ridge), dense, overwrite_a=True, assume_a="pos")
+        return cls(lambda targets: solved.T @ targets.toarray(), solved.T @ dense)
+
+    @classmethod
+    def _by_items(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
+        inverse = scipy.linalg.inv(_plus_ridge((had.T @ had).toarray(), ridge), overwrite_a=True, assume_a="pos")
+        for_had = inverse * -np.float32(ridge)  # XᵀX = (XᵀX + ridge·I) - ridge·I
+        for_had[np.diag_indices_from(for_had)] += 1.0
+        return cls(lambda targets: inverse @ (had.T @ targets).toarray(), for_had)
+
+
+def _plus_ridge(gram: Floats, ridge: float) -> Floats:
     gram[np.diag_indices_from(gram)] += np.float32(ridge)
-    factor, info = lapack.spotrf(gram.T, lower=1, overwrite_a=1)
-    if info == 0:
-        inverse, info = lapack.spotri(factor, lower=1, overwrite_c=1)
-    if info != 0:
-        raise ValueError(f"item-to-item: the Gram matrix with ridge {ridge} could not be inverted; raise the ridge")
-    lower = np.tril(inverse)
-    full: Floats = np.ascontiguousarray(lower + np.tril(lower, -1).T)
-    return full
+    return gram
 
 
-def _ridge(had: _Had, inverse: Floats, table: TableConfig, as_of_us: int) -> Floats:
+def _ridge(had: _Had, regressed: _Regressed, table: TableConfig, as_of_us: int) -> Floats:
     """Weights float32 [M, M], source by target, with a zero diagonal."""
-    own = np.diag(inverse).copy()
-    if table.half_life_days is None:
-        weights = inverse / -own[None, :]
-    else:
+    targets = had.once
+    if table.half_life_days is not None:
         age_days = (as_of_us - had.times_us) / _DAY_US
-        lately = had.matrix((0.5 ** (age_days / table.half_life_days)).astype(np.float32))
-        weights = inverse @ (had.once.T @ lately).toarray()
-        weights -= inverse * (np.diag(weights) / own)[None, :]
+        targets = had.matrix((0.5 ** (age_days / table.half_life_days)).astype(np.float32))
+    weights = regressed.weights_for(targets)
+    weights += regressed.for_had * (np.diag(weights) / (1.0 - np.diag(regressed.for_had)))[None, :]
     weights[np.diag_indices_from(weights)] = 0.0
-    found: Floats = weights
-    return found
+    return weights
 
 
 def _basket(had: _Had, table: TableConfig) -> Floats:
@@ -154,7 +177,7 @@ def _sequence(had: _Had, table: TableConfig) -> Floats:
 def _largest(weights: Floats, count: int) -> tuple[npt.NDArray[np.int32], Floats]:
     """Places and values of each row's `count` entries largest in size, [M, k] twice; rounded to the bundle's fp16."""
     count = min(count, weights.shape[1])
-    places = np.argpartition(-np.abs(weights), count - 1, axis=1)[:, :count]
-    places.sort(axis=1)
+    largest = torch.from_numpy(weights).abs().topk(count, dim=1, sorted=False).indices
+    places: npt.NDArray[np.int64] = largest.sort(dim=1).values.numpy()
     kept = np.take_along_axis(weights, places, axis=1)
     return places.astype(np.int32), kept.astype(np.float16).astype(np.float32)

@@ -79,6 +79,15 @@ def test_with_a_half_life_each_item_is_regressed_on_all_others(
     np.testing.assert_allclose(dense(fitted(numbered(*shoppers), table)), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("alike", [2, ITEMS + 2])
+def test_shoppers_of_the_same_items_need_a_ridge(alike: int) -> None:
+    """Fewer shoppers than items and more, which are solved by shoppers and by items."""
+    same = numbered(*[daily(*range(ITEMS))] * alike)
+    with pytest.raises(ValueError, match="ridge 1e-12; raise it"):
+        fitted(same, TableConfig(ridge=1e-12))
+    assert dense(fitted(same, TableConfig(ridge=1.0))).all(where=~np.eye(ITEMS, dtype=bool))
+
+
 @few_examples
 @given(shoppers=_shoppers, reach=st.integers(1, 5), shrinkage=st.sampled_from([0.0, 5.0]))
 def test_a_sequence_table_counts_who_follows_whom(shoppers: list[list[Event]], reach: int, shrinkage: float) -> None:
