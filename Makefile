@@ -2,6 +2,8 @@
 # else is touched.
 PYTHON ?= python3
 BIN := .venv/bin
+# Modules are compiled when they are first imported: most never are, and all of them together take a minute.
+INSTALL := pip install -q --no-deps --no-compile
 DATA ?= complete-journey
 CUTOFF_WEEK ?= 49
 export PYTHONUNBUFFERED = 1
@@ -69,18 +71,18 @@ install:                       ## both environments, side by side
 
 .venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --no-deps -r requirements.lock
-	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/$(INSTALL) -r requirements.lock
+	$(BIN)/$(INSTALL) --no-build-isolation -e .
 	touch $@
 
 .venv-triton/.installed: requirements-triton.lock
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock
+	.venv-triton/bin/$(INSTALL) -r requirements-triton.lock
 	touch $@
 
 .venv-k8s/.installed: requirements-k8s.lock
 	$(PYTHON) -m venv .venv-k8s
-	.venv-k8s/bin/pip install -q --no-deps -r requirements-k8s.lock
+	.venv-k8s/bin/$(INSTALL) -r requirements-k8s.lock
 	touch $@
 
 clean:                         ## everything that was built; keeps the environments
