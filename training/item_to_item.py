@@ -40,11 +40,11 @@ def fit_item_to_item(sequences: Sequences, config: ItemToItemConfig, as_of_us: i
         return ItemToItem.empty()
     had = _Had.of(sequences, rows)
     ridges = {table.ridge for table in config.tables if table.kind == "ridge"}
-    regressed = {ridge: _Regressed.on(had.once, ridge) for ridge in sorted(ridges)}
+    regressions = {ridge: _regression(had.once, ridge) for ridge in sorted(ridges)}
     found = []
     for table in config.tables:
         if table.kind == "ridge":
-            weights = _ridge(had, regressed[table.ridge], table, as_of_us)
+            weights = _ridge(had, regressions[table.ridge], table, as_of_us)
         elif table.kind == "basket":
             weights = _basket(had, table)
         else:
@@ -93,36 +93,46 @@ class _Had:
         return self.matrix(np.ones(self.place.size, dtype=np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class _Regressed:
-    """Ridge regression on what shoppers had, X float32 [U, M]."""
+Regression = Callable[[scipy.sparse.csr_matrix], Floats]
+"""Targets Y [U, M] → weights float32 [M, M], source by target, with which all other items that a shopper had explain
+each column of Y best; what stands on the diagonal means nothing."""
 
-    weights_for: Callable[[scipy.sparse.csr_matrix], Floats]
-    """Targets Y [U, M] → (XᵀX + ridge·I)⁻¹XᵀY, float32 [M, M]."""
-    for_had: Floats
-    """The weights for X itself."""
 
-    @classmethod
-    def on(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
-        """Solve with the smaller of the two Gram matrices."""
-        shoppers, items = had.shape
-        try:
-            return cls._by_shoppers(had, ridge) if shoppers < items else cls._by_items(had, ridge)
-        except scipy.linalg.LinAlgError as error:
-            raise ValueError(f"item-to-item: cannot be solved with ridge {ridge}; raise it") from error
+def _regression(had: scipy.sparse.csr_matrix, ridge: float) -> Regression:
+    """On X = `had`, by the smaller of its two Gram matrices.
 
-    @classmethod
-    def _by_shoppers(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
-        dense = had.toarray()
-        solved = scipy.linalg.solve(_plus_ridge(dense @ dense.T, ridge), dense, overwrite_a=True, assume_a="pos")
-        return cls(lambda targets: solved.T @ targets.toarray(), solved.T @ dense)
+    Both solve for all items at once, (XᵀX + ridge·I)⁻¹XᵀY, and take back what each item explained of itself.
+    """
+    shoppers, items = had.shape
+    try:
+        return _by_shoppers(had, ridge) if shoppers < items else _by_items(had, ridge)
+    except scipy.linalg.LinAlgError as error:
+        raise ValueError(f"item-to-item: cannot be solved with ridge {ridge}; raise it") from error
 
-    @classmethod
-    def _by_items(cls, had: scipy.sparse.csr_matrix, ridge: float) -> "_Regressed":
-        inverse = scipy.linalg.inv(_plus_ridge((had.T @ had).toarray(), ridge), overwrite_a=True, assume_a="pos")
-        for_had = inverse * -np.float32(ridge)  # XᵀX = (XᵀX + ridge·I) - ridge·I
-        for_had[np.diag_indices_from(for_had)] += 1.0
-        return cls(lambda targets: inverse @ (had.T @ targets).toarray(), for_had)
+
+def _by_shoppers(had: scipy.sparse.csr_matrix, ridge: float) -> Regression:
+    dense: Floats = had.toarray()
+    solved = scipy.linalg.solve(_plus_ridge(dense @ dense.T, ridge), dense, overwrite_a=True, assume_a="pos")
+    unexplained = 1.0 - (dense * solved).sum(axis=0)  # ridge times the diagonal of (XᵀX + ridge·I)⁻¹
+
+    def weights_for(targets: scipy.sparse.csr_matrix) -> Floats:
+        wanted: Floats = targets.toarray()
+        by_itself = (solved * wanted).sum(axis=0)
+        weights: Floats = solved.T @ (wanted + dense * (by_itself / unexplained))
+        return weights
+
+    return weights_for
+
+
+def _by_items(had: scipy.sparse.csr_matrix, ridge: float) -> Regression:
+    inverse = scipy.linalg.inv(_plus_ridge((had.T @ had).toarray(), ridge), overwrite_a=True, assume_a="pos")
+
+    def weights_for(targets: scipy.sparse.csr_matrix) -> Floats:
+        weights: Floats = inverse @ (had.T @ targets).toarray()
+        weights -= inverse * (np.diag(weights) / np.diag(inverse))
+        return weights
+
+    return weights_for
 
 
 def _plus_ridge(gram: Floats, ridge: float) -> Floats:
@@ -130,14 +140,13 @@ def _plus_ridge(gram: Floats, ridge: float) -> Floats:
     return gram
 
 
-def _ridge(had: _Had, regressed: _Regressed, table: TableConfig, as_of_us: int) -> Floats:
+def _ridge(had: _Had, regression: Regression, table: TableConfig, as_of_us: int) -> Floats:
     """Weights float32 [M, M], source by target, with a zero diagonal."""
     targets = had.once
     if table.half_life_days is not None:
         age_days = (as_of_us - had.times_us) / _DAY_US
         targets = had.matrix((0.5 ** (age_days / table.half_life_days)).astype(np.float32))
-    weights = regressed.weights_for(targets)
-    weights += regressed.for_had * (np.diag(weights) / (1.0 - np.diag(regressed.for_had)))[None, :]
+    weights = regression(targets)
     weights[np.diag_indices_from(weights)] = 0.0
     return weights
 
