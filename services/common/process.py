@@ -108,6 +108,20 @@ class ManagedProcess:
                 raise ProcessError(f"{self.name}: not ready after {timeout_seconds} s{self._log_tail()}")
             time.sleep(_POLL_SECONDS)
 
+    def wait(self, timeout_seconds: float) -> int:
+        """Returns when it has ended by itself.
+
+        Returns:
+            Its exit status, or minus the signal that ended it.
+
+        Raises:
+            ProcessError: the time is over.
+        """
+        try:
+            return self._popen.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ProcessError(f"{self.name}: still runs after {timeout_seconds} s{self._log_tail()}") from None
+
     def stop(self, grace_seconds: float = 10.0) -> int:
         """Asks the process (not its children) to end, and ends it if it has not after `grace_seconds`.
 

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -17,8 +17,9 @@ from services.common.ending import ended
 from services.common.overload import NO_TURNS, Turns
 from services.common.pointer import Pointer, following
 from services.common.scorer import Scorer, TritonScorer
-from services.common.streams import connect
+from services.common.streams import Client, connect
 from services.common.tls import client_credentials
+from services.common.towers import TowerModels
 from services.ranking.answers import House
 from services.ranking.app import RecommendationServicer
 from services.ranking.calls import Observers
@@ -62,44 +63,29 @@ async def assembled(
     """
     taste = Taste(Diversity[settings.diversity], PriceRerank[settings.price_rerank])
     house = House(taste, load_experiments(settings.experiments))
-    store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
-    users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
-    scorer = TritonScorer(settings.triton_address, release.towers, credentials=client_credentials(settings, "triton"))
-    remote = _remote_retriever(settings, release.version)
-    valkey = connect(settings.redis, timeout_seconds=_VALKEY_SECONDS)
-    live = LiveItems(LiveCatalogue(valkey), registry)
-    freshness = Freshness(valkey, settings.shards, settings.live_stale_seconds)
-    breakers = {"features": Breaker(), "triton": Breaker(), "retrieval": Breaker()}
-    export_states(registry, breakers)
+    async with _connected(settings, release.version, release.towers) as behind:
+        live = LiveItems(LiveCatalogue(behind.valkey), registry)
+        freshness = Freshness(behind.valkey, settings.shards, settings.live_stale_seconds)
 
-    def over(other: Release) -> Pipeline:
-        return Pipeline(
-            release=other,
-            users=users,
-            scorer=scorer.with_models(other.towers),
-            retriever=_retriever(remote, other),
-            clock=open_clock(settings.clock, other.as_of),
-            budgets=_budgets(settings),
-            stale_after_us=int(settings.stale_after_days * _DAY_US),
-            turns=turns,
-            is_behind=freshness.is_stale,
-        )
+        def over(other: Release) -> Pipeline:
+            return Pipeline(
+                release=other,
+                users=behind.users,
+                scorer=behind.scorer.with_models(other.towers),
+                retriever=_retriever(behind.index, other),
+                clock=open_clock(settings.clock, other.as_of),
+                budgets=_budgets(settings),
+                stale_after_us=int(settings.stale_after_days * _DAY_US),
+                turns=turns,
+                is_behind=freshness.is_stale,
+            )
 
-    def guarded(pipeline: Pipeline) -> Pipeline:
-        guarded_retriever = GuardedRetriever(pipeline.retriever, breakers["retrieval"])
-        return replace(
-            pipeline,
-            users=GuardedUsers(pipeline.users, breakers["features"]),
-            scorer=GuardedScorer(pipeline.scorer, breakers["triton"]),
-            retriever=guarded_retriever if remote else pipeline.retriever,
-        )
-
-    pointer, observers = Pointer(settings.bundles), _observers(settings, registry)
-    serving = Serving(over(release), over, guarded, house, pointer, live.extended)
-    registry.register(ServingCollector(serving))
-    del release  # or it would stay when another one serves
-    try:
-        await wait_for_back_ends(users, scorer, settings.startup_wait_seconds)
+        pointer, observers = Pointer(settings.bundles), _observers(settings, registry)
+        guarded = _behind_breakers(registry, index_is_remote=behind.index is not None)
+        serving = Serving(over(release), over, guarded, house, pointer, live.extended)
+        registry.register(ServingCollector(serving))
+        del release  # or it would stay when another one serves
+        await wait_for_back_ends(behind.users, behind.scorer, settings.startup_wait_seconds)
         await live.start(serving.refresh)
         async with (
             beside(live.follow(serving.refresh)),
@@ -111,12 +97,52 @@ async def assembled(
                 yield RecommendationServicer(serving, observers, house)
             else:
                 yield ShadowedServicer(serving, observers, house, shadow)
-    finally:
-        await scorer.close()
-        if remote is not None:
-            await remote.close()
-        await valkey.aclose()
-        await close_store(store)
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """Connections to what is behind the service."""
+
+    users: UserReader
+    scorer: TritonScorer
+    index: RemoteRetriever | None
+    """None: it is in this process."""
+    valkey: Client
+
+
+@asynccontextmanager
+async def _connected(settings: RankingSettings, version: str, towers: TowerModels) -> AsyncIterator[_Behind]:
+    """Nothing is asked yet, so that nothing has to be there; closed on leaving."""
+    async with AsyncExitStack() as closing:
+        store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
+        closing.push_async_callback(close_store, store)
+        valkey = connect(settings.redis, timeout_seconds=_VALKEY_SECONDS)
+        closing.push_async_callback(valkey.aclose)
+        credentials = client_credentials(settings, "triton")
+        scorer = TritonScorer(settings.triton_address, towers, credentials=credentials)
+        closing.push_async_callback(scorer.close)
+        index = _remote_retriever(settings, version)
+        if index is not None:
+            closing.push_async_callback(index.close)
+        users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
+        yield _Behind(users, scorer, index, valkey)
+
+
+def _behind_breakers(registry: CollectorRegistry, *, index_is_remote: bool) -> Callable[[Pipeline], Pipeline]:
+    """Puts pipelines behind breakers that all of them share, one for each back end."""
+    breakers = {"features": Breaker(), "triton": Breaker(), "retrieval": Breaker()}
+    export_states(registry, breakers)
+
+    def guarded(pipeline: Pipeline) -> Pipeline:
+        guarded_retriever = GuardedRetriever(pipeline.retriever, breakers["retrieval"])
+        return replace(
+            pipeline,
+            users=GuardedUsers(pipeline.users, breakers["features"]),
+            scorer=GuardedScorer(pipeline.scorer, breakers["triton"]),
+            retriever=guarded_retriever if index_is_remote else pipeline.retriever,
+        )
+
+    return guarded
 
 
 @asynccontextmanager

@@ -53,8 +53,7 @@ def load_test(name: str, *words: object, build: Path = FOLDER) -> Finished:
     log = folder.with_suffix(".log")
     log.unlink(missing_ok=True)
     with ManagedProcess("loadtest", command, log_path=log) as process:
-        process.wait_ready(lambda: process.exit_status is not None, LONGEST_SECONDS)
-        status = process.stop()
+        status = process.wait(LONGEST_SECONDS)
     print(process.log(), flush=True)
     return Finished(status, process.log(), folder)
 

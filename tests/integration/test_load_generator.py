@@ -156,8 +156,7 @@ def test_workers_die_with_their_master_and_a_lost_worker_ends_the_run(server: st
         psutil.Process(headless.pid).send_signal(signal.SIGKILL)
         wait_until(lambda: not any(orphan.is_running() for orphan in orphans), 10.0)
         victim.kill()
-        wait_until(lambda: maimed.exit_status is not None, 30.0)
-    assert maimed.exit_status == 1
+        assert maimed.wait(30.0) == 1
     assert "lost on the way" in maimed.log()
     calls, _, _ = read_run(tmp_path / "maimed")
     assert calls["worker"].n_unique() == 1

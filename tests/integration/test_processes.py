@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.process import ManagedProcess, ProcessError, free_port
 from services.common.valkey import ValkeyConfig, start_valkey
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -47,14 +47,6 @@ print("left in order", flush=True)
 """
 
 
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
-    """Returns once the condition holds; fails after the time given."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
-
-
 def says_up(process: ManagedProcess) -> Callable[[], bool]:
     return lambda: "up" in process.log()
 
@@ -68,7 +60,7 @@ def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
         assert child.is_running()
         parent.kill()
         parent.wait()
-        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10.0)
 
 
 def test_stop_ends_a_willing_process_by_sigterm(tmp_path: Path) -> None:
@@ -84,6 +76,17 @@ def test_stop_ends_a_deaf_process_by_sigkill(tmp_path: Path) -> None:
     with ManagedProcess("deaf", DEAF, log_path=tmp_path / "deaf.log") as process:
         process.wait_ready(says_up(process), 10)
         assert process.stop(grace_seconds=0.1) == -signal.SIGKILL
+
+
+def test_a_process_that_ends_by_itself_is_waited_for(tmp_path: Path) -> None:
+    with ManagedProcess("hasty", [sys.executable, "-c", "raise SystemExit(3)"]) as process:
+        assert process.wait(10.0) == 3
+    with ManagedProcess("sleeper", SLEEPER, log_path=tmp_path / "sleeper.log") as process:
+        process.wait_ready(says_up(process), 10)
+        with pytest.raises(ProcessError, match=r"sleeper: still runs after 0\.1 s"):
+            process.wait(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(10.0) == -signal.SIGKILL
 
 
 def test_the_end_of_a_with_block_stops_the_process(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -24,8 +23,10 @@ from services.triton.repository import build_repository
 from tests.contracts.test_scorer import a_history
 from tests.integration.conftest import REPOSITORY_ROOT, TRITON_VENV
 from tests.tiny_bundle import write_tiny_bundle
+from tests.waiting import wait_until
 
 MODELS = TowerModels.of_version("tiny.1")
+SECONDS = 20.0
 
 ORPHANS_PARENT = """
 import sys
@@ -58,20 +59,13 @@ def segments(port: int) -> list[Path]:
     return list(Path("/dev/shm").glob(f"{shared_memory_prefix(port)}*"))  # noqa: S108
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time given"
-        time.sleep(0.02)
-
-
 async def test_a_killed_server_is_an_error_at_once_and_its_successor_on_the_port_is_found(repository: Path) -> None:
     with start(repository) as first:
         port = port_of(first.grpc_address)
         scorer = TritonScorer(first.grpc_address, MODELS)
         await scorer.interest_vectors(*a_history(5), timeout_seconds=10.0)
         os.kill(first.pid, signal.SIGKILL)
-        wait_until(lambda: first.exit_status is not None)
+        wait_until(lambda: first.exit_status is not None, SECONDS)
         started = time.monotonic()
         with pytest.raises(ScorerUnavailable) as caught:
             await scorer.interest_vectors(*a_history(5), timeout_seconds=10.0)
@@ -95,7 +89,7 @@ def test_a_server_takes_its_children_and_its_shared_memory_with_it(repository: P
         assert len(segments(port)) == 2
     assert triton.exit_status == 0
     assert segments(port) == []
-    wait_until(lambda: not any(stub.is_running() for stub in stubs))
+    wait_until(lambda: not any(stub.is_running() for stub in stubs), SECONDS)
 
 
 def test_a_stub_that_hangs_when_its_server_is_killed_is_ended_at_the_stop(repository: Path) -> None:
@@ -103,7 +97,7 @@ def test_a_stub_that_hangs_when_its_server_is_killed_is_ended_at_the_stop(reposi
         stubs = psutil.Process(triton.pid).children()
         stubs[0].suspend()
         os.kill(triton.pid, signal.SIGKILL)
-    wait_until(lambda: not any(stub.is_running() for stub in stubs))
+    wait_until(lambda: not any(stub.is_running() for stub in stubs), SECONDS)
 
 
 def test_a_server_writes_nothing_outside_its_folder_and_connects_to_nobody(
@@ -126,7 +120,7 @@ def test_shared_memory_that_a_killed_server_left_is_swept_by_its_successor_and_a
     port = port_of(first.grpc_address)
     for process in (*psutil.Process(first.pid).children(), psutil.Process(first.pid)):
         process.kill()
-    wait_until(lambda: first.exit_status is not None)
+    wait_until(lambda: first.exit_status is not None, SECONDS)
     left = segments(port)
     assert len(left) == 2
     with start(repository, port) as second:
@@ -152,7 +146,7 @@ def test_a_server_dies_with_its_parent(repository: Path) -> None:
         stubs = server.children(recursive=True)
         assert len(stubs) == 1
         parent.kill()
-    wait_until(lambda: not any(process.is_running() for process in (server, *stubs)))
+    wait_until(lambda: not any(process.is_running() for process in (server, *stubs)), SECONDS)
     assert segments(port_of(address)) == []
 
 

@@ -10,8 +10,9 @@ import pytest
 from features import bundle as files
 from services.common.process import ManagedProcess
 from tests.integration.conftest import REPOSITORY_ROOT, TRITON_VENV
-from tests.integration.test_triton_lifecycle import wait_until
 from tests.tiny_bundle import write_tiny_towers
+
+SECONDS = 20.0
 
 
 @pytest.fixture
@@ -59,8 +60,7 @@ def test_the_service_ends_with_an_error_when_its_server_does(bundles: Path) -> N
         service.wait_ready(lambda: is_serving(service), 30.0)
         (server,) = psutil.Process(service.pid).children()
         server.kill()
-        wait_until(lambda: service.exit_status is not None)
-        assert service.exit_status == 1
+        assert service.wait(SECONDS) == 1
         assert "the server ended with status -9" in service.log()
 
 
@@ -70,22 +70,19 @@ def test_the_service_refuses_a_bundle_with_one_flipped_byte_and_names_the_file(b
     damaged[1000] ^= 1
     model.write_bytes(damaged)
     with run_service(bundles) as service:
-        wait_until(lambda: service.exit_status is not None)
-        assert service.exit_status == 1
+        assert service.wait(SECONDS) == 1
         assert f"{model}: sha256 differs" in service.log()
 
 
 def test_the_gpu_targets_repository_is_built_without_a_server(bundles: Path) -> None:
     with run_service(bundles, "build", "--target", "gpu", "--out", str(bundles / "repository")) as command:
-        wait_until(lambda: command.exit_status is not None)
-        assert command.exit_status == 0
+        assert command.wait(SECONDS) == 0
     models = sorted(path.name for path in (bundles / "repository").iterdir())
     assert models == [f"{part}_tiny_1" for part in ("interest_tower", "text_encoder", "text_tokenizer", "text_tower")]
 
 
 def test_a_fault_ends_the_command_with_one_line_that_says_what_it_is(tmp_path: Path) -> None:
     with run_service(tmp_path) as command:
-        wait_until(lambda: command.exit_status is not None)
-        assert command.exit_status == 1
+        assert command.wait(SECONDS) == 1
     expected = f"python -m services.triton: {tmp_path}/serving: no bundle has been promoted yet\n"
     assert command.log() == expected

@@ -61,8 +61,7 @@ def test_workers_share_the_port_and_a_dead_one_is_replaced(tmp_path: Path) -> No
 
 def test_workers_that_end_as_soon_as_they_start_end_the_whole(tmp_path: Path) -> None:
     with running_workers(tmp_path, settled_seconds=60.0, SMALL_WORKER="broken", SMALL_WORKER_PORT="1") as supervisor:
-        supervisor.wait_ready(lambda: supervisor.exit_status is not None, SECONDS)
-        assert supervisor.exit_status == 1
+        assert supervisor.wait(SECONDS) == 1
     assert "ended with status 1 as soon as it was started" in (tmp_path / "log").read_text()
 
 
