@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import pytest
 
+# Feast's import asks Prometheus' client to keep values in files, of this process and of those that it starts: a worker
+# of pytest's must not inherit that, and imports the client before it imports Feast.
+for _name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR", "prometheus_multiproc_dir"):
+    os.environ.pop(_name, None)
+import prometheus_client  # noqa: E402, F401
+
 if TYPE_CHECKING:
     from services.stack import Stack
     from tests.trained_shop import TrainedShop

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from feast import FeatureStore
-from redis.exceptions import RedisError
+
+from features.redis_errors import says_away
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - named for the state, as gRPC's UNAVAILABLE
@@ -20,7 +21,9 @@ def asking() -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError) as error:
+    except Exception as error:
+        if not says_away(error):
+            raise
         raise StoreUnavailable(str(error)) from error
 
 

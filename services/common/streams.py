@@ -20,7 +20,8 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import RedisError
+
+from features.redis_errors import says_away
 
 Client: TypeAlias = Any
 """A `redis.asyncio` client or its cluster sibling, with replies as bytes."""
@@ -155,7 +156,9 @@ def one_error() -> Iterator[None]:
     """Around commands: whatever the client raises when Valkey is away becomes `Unavailable`."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except Exception as error:
+        if not says_away(error):
+            raise
         raise Unavailable(str(error) or type(error).__name__) from error
 
 

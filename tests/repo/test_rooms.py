@@ -51,7 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "opentelemetry": {"services/common/spans.py"},
     "optuna": {"training/tune.py"},
     "peft": {"training/peft_tower.py"},
-    "redis": {"features/store/asking.py", "services/common/streams.py", "services/common/valkey.py"},
+    "redis": {"features/redis_errors.py", "services/common/streams.py", "services/common/valkey.py"},
     "scipy": {
         "loadtest/counted.py",
         "training/baselines/ease.py",
