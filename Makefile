@@ -73,11 +73,12 @@ install:                       ## both environments, side by side
 	$(PYTHON) -m venv .venv
 	$(BIN)/$(INSTALL) -r requirements.lock
 	$(BIN)/$(INSTALL) --no-build-isolation -e .
+	$(BIN)/python -c "import feast" # here once, rather than by all services of a stack at the same time
 	touch $@
 
 .venv-triton/.installed: requirements-triton.lock
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/bin/$(INSTALL) -r requirements-triton.lock
+	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock # compiled: the other one takes longer anyway
 	touch $@
 
 .venv-k8s/.installed: requirements-k8s.lock

@@ -57,11 +57,13 @@ def triton_venv() -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_shop(tmp_path_factory: pytest.TempPathFactory) -> "TrainedShop":
-    """The synthetic shop with a bundle trained on it."""
-    from tests.trained_shop import train_shop  # noqa: PLC0415 - imports torch, which most tests do without
+def trained_shop(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> "TrainedShop":
+    """The synthetic shop with a bundle trained on it, by the first of pytest's workers that asks; each has a copy."""
+    from tests.trained_shop import copied_shop  # noqa: PLC0415 - imports torch, which most tests do without
 
-    return train_shop(tmp_path_factory.mktemp("shop"))
+    base = tmp_path_factory.getbasetemp()
+    common = base if worker_id == "master" else base.parent
+    return copied_shop(common / "trained-shop", tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="session")

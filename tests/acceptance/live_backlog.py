@@ -7,7 +7,6 @@ how far features are behind; the log tells in the end that nothing is missing.
 
 import asyncio
 import os
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from features import event_log
 from services.client import RecommendationClient
 from services.common import streams
 from services.stack import Stack
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_load import Load, RunningLoad, load_under_way
 from tests.acceptance.live_parts import Drained, drained, until
 from tests.acceptance.ranking_stack import FOR_YOU, pinned_stack, restart_pinned, shoppers
@@ -106,13 +106,12 @@ def backlog() -> list[Row]:
     than this one's clock, which begins at the bundle's instant again."""
     everyone = shoppers()
     plan = Plan()
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-backlog-") as name:
-        folder = Path(name)
-        with (
-            metrics_on_free_ports(),
-            pinned_stack(live=True, build=folder, data_cache=Path("build/data")) as stack,
-        ):
-            return measured(stack, folder, Path("bundles"), everyone, plan, restart_pinned)
+    folder = emptied("live/backlog")
+    with (
+        metrics_on_free_ports(),
+        pinned_stack(live=True, build=folder, data_cache=Path("build/data")) as stack,
+    ):
+        return measured(stack, folder, Path("bundles"), everyone, plan, restart_pinned)
 
 
 def measured(

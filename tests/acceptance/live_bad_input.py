@@ -6,7 +6,6 @@ leave the process as large as it was.
 """
 
 import asyncio
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from aisle.v1 import event_service_pb2 as messages
 from aisle.v1 import recommendation_service_pb2 as shared
 
 from features.bundle import Bundle, open_bundle, serving_path
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_parts import Folders, pinned_parts
 from tests.acceptance.live_traffic import item_ids
 from tests.acceptance.rows import Row, at_least, at_most, told
@@ -63,8 +63,7 @@ class Case:
 
 def bad_input() -> list[Row]:
     """A thousand batches, over the default bundle."""
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-bad-input-") as folder:
-        return measured(Folders(Path(folder), Path("bundles")), BATCHES, LARGE)
+    return measured(Folders(emptied("live/bad-input"), Path("bundles")), BATCHES, LARGE)
 
 
 def measured(folders: Folders, batches: int, large: int) -> list[Row]:

@@ -9,7 +9,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from features.validation import validate
 from services.common import streams
 from services.common.streams import ShardKeys, shard_of
 from services.stack import Stack
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_parts import Folders, drained, live_parts
 from tests.acceptance.live_traces import in_append_only_file, in_files, in_keys
 from tests.acceptance.rows import Row, at_least, at_most, holds, told
@@ -86,8 +86,7 @@ class _Shop:
 
 def forgotten() -> list[Row]:
     """Over the default bundle's items."""
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-forgotten-") as folder:
-        return measured(Path(folder), Path("bundles"))
+    return measured(emptied("live/forgotten"), Path("bundles"))
 
 
 def measured(folder: Path, bundles: Path) -> list[Row]:

@@ -9,7 +9,6 @@ the neighbours.
 """
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from aisle.v1.event_service_pb2_grpc import EventServiceStub
 from features.bundle import Bundle, open_bundle, serving_path
 from services.client import AsyncRecommendationClient
 from services.stack import Stack, StackConfig, running_stack
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_known_items import TASTE_CLICKS, NewItem, Shop, coming_items
 from tests.acceptance.live_load import Load, RunningLoad, load_under_way
 from tests.acceptance.ranking_stack import DATA, FOR_YOU, LOGS, shoppers
@@ -65,13 +65,13 @@ def freshness() -> list[Row]:
     bundle = open_bundle(serving_path(bundles))
     probing = everyone[:CLICKS]
     load = Load(bundles=bundles, prefix=f"fresh-{time.time_ns()}", per_second=PER_SECOND, batch=BATCH, connections=2)
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-freshness-") as folder:
-        config = StackConfig(data=DATA, build=Path(folder), data_cache=Path("build/data"), ranking_port=0, updaters=2)
-        with (
-            running_stack(config) as stack,
-            load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
-        ):
-            return measured(stack, bundle, probing, CLICKS, NEW_ITEMS, running)
+    build = emptied("live/freshness")
+    config = StackConfig(data=DATA, build=build, data_cache=Path("build/data"), ranking_port=0, updaters=2)
+    with (
+        running_stack(config) as stack,
+        load_under_way(stack.addresses["ingest"], load, everyone[CLICKS:], LOGS) as running,
+    ):
+        return measured(stack, bundle, probing, CLICKS, NEW_ITEMS, running)
 
 
 def measured(

@@ -7,7 +7,6 @@ some of them once more after that.
 
 import asyncio
 import random
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from features.bundle import Bundle, open_bundle, serving_path
 from services.common import streams
 from services.stack import Stack
 from tests.acceptance.chain_serving import kill
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_parts import Folders, drained, live_parts, until
 from tests.acceptance.live_recount import feature_rows, log_rows, recounted
 from tests.acceptance.live_sender import Milestones, Sender
@@ -64,8 +64,7 @@ class _Delivery:
 
 def kills() -> list[Row]:
     """Fifty rounds over the default bundle's items."""
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-kills-") as folder:
-        rows = killed_rounds(Path(folder), Path("bundles"), Plan())
+    rows = killed_rounds(emptied("live/kills"), Path("bundles"), Plan())
     return [at_least("rounds", Plan().rounds, 50), at_least("events_per_second", Plan().per_second, 200), *rows]
 
 

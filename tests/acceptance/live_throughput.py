@@ -5,12 +5,12 @@ would share them too and is no part of what is promised. The events come from a 
 """
 
 import os
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
+from tests.acceptance.folders import emptied
 from tests.acceptance.live_load import Load, load_under_way
 from tests.acceptance.live_parts import Folders, pinned_parts
 from tests.acceptance.ranking_stack import cpu_seconds
@@ -24,8 +24,7 @@ SHOPPERS = 5000
 
 def throughput() -> list[Row]:
     """Half a minute, over the default bundle."""
-    with tempfile.TemporaryDirectory(dir="build", prefix="live-throughput-") as folder:
-        return measured(Folders(Path(folder), Path("bundles")), SECONDS)
+    return measured(Folders(emptied("live/throughput"), Path("bundles")), SECONDS)
 
 
 def measured(folders: Folders, seconds: float) -> list[Row]:
