@@ -2,8 +2,6 @@
 # else is touched.
 PYTHON ?= python3
 BIN := .venv/bin
-# Modules are compiled when they are first imported: most never are, and all of them together take a minute.
-INSTALL := pip install -q --no-deps --no-compile
 DATA ?= complete-journey
 CUTOFF_WEEK ?= 49
 export PYTHONUNBUFFERED = 1
@@ -71,19 +69,18 @@ install:                       ## both environments, side by side
 
 .venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/$(INSTALL) -r requirements.lock
-	$(BIN)/$(INSTALL) --no-build-isolation -e .
-	$(BIN)/python -c "import feast" # here once, rather than by all services of a stack at the same time
+	$(BIN)/pip install -q --no-deps -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
 .venv-triton/.installed: requirements-triton.lock
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock # compiled: the other one takes longer anyway
+	.venv-triton/bin/pip install -q --no-deps -r requirements-triton.lock
 	touch $@
 
 .venv-k8s/.installed: requirements-k8s.lock
 	$(PYTHON) -m venv .venv-k8s
-	.venv-k8s/bin/$(INSTALL) -r requirements-k8s.lock
+	.venv-k8s/bin/pip install -q --no-deps -r requirements-k8s.lock
 	touch $@
 
 clean:                         ## everything that was built; keeps the environments

@@ -112,6 +112,7 @@ class Updater:
 
     async def _drain(self) -> None:
         try:
+            await self._leases.renew()  # a busy machine may have used up most of them, and files need a second
             await self._log.write(everything=True)
             await self._leases.leave()
         except (Unavailable, OSError) as error:  # whoever takes over does it
