@@ -87,7 +87,7 @@ def start_triton(
     host: str = _LOOPBACK,
     timeout_seconds: float = 60.0,
 ) -> EmbeddedTriton:
-    """Start Triton and wait until all `models` are loaded and warmed up.
+    """Start Triton and wait until all `models` are loaded and warmed up and every address is listened on.
 
     Args:
         repository: Model repository of the cpu target.
@@ -140,7 +140,7 @@ def _started(
 ) -> EmbeddedTriton:
     triton = EmbeddedTriton(command, environment, ports, host, log_path)
     try:
-        triton.wait_ready(_is_ready(ports.http, server_id), timeout_seconds)
+        triton.wait_ready(_is_ready(ports, host, server_id), timeout_seconds)
     except ProcessError as error:
         status = triton.exit_status
         triton.stop()
@@ -190,20 +190,27 @@ def _port_flags(ports: TritonPorts, host: str) -> list[str]:
     return flags
 
 
-def _is_ready(http_port: int, server_id: str) -> Callable[[], bool]:
-    """A probe that is True once this server, and no other one on its port, has loaded its models."""
+def _is_ready(ports: TritonPorts, host: str, server_id: str) -> Callable[[], bool]:
+    """A probe that is True once this server, and no other one on its port, has loaded its models and listens on all."""
 
     def probe() -> bool:
-        connection = http.client.HTTPConnection(_LOOPBACK, http_port, timeout=1.0)
+        connection = http.client.HTTPConnection(_LOOPBACK, ports.http, timeout=1.0)
         try:
             connection.request("GET", "/v2")
             if json.load(connection.getresponse()).get("name") != server_id:
                 return False
             connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == http.HTTPStatus.OK
+            loaded = connection.getresponse().status == http.HTTPStatus.OK
+            return loaded and _listens(host, ports.metrics)  # the last one that Triton opens
         except (OSError, http.client.HTTPException, ValueError):  # not listening yet
             return False
         finally:
             connection.close()
 
     return probe
+
+
+def _listens(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=1.0):
+        return True
+    return False

@@ -1,13 +1,13 @@
 """The server as a process: killed, restarted, orphaned, refused."""
 
 import asyncio
-import dataclasses
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -36,6 +36,21 @@ repository, work_dir, venv, model = sys.argv[1:]
 triton = start_triton(Path(repository), [model], Path(work_dir), Path(venv))
 print(triton.pid, triton.grpc_address, flush=True)
 sys.stdin.read()
+"""
+
+LATE_METRICS = """
+import http.server, json, sys
+flags = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+class Health(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"name": flags["id"]}).encode())
+        Health.asked += self.path.endswith("/ready")
+        if Health.asked == 3:
+            Health.metrics = http.server.HTTPServer((flags["metrics-address"], int(flags["metrics-port"])), Health)
+http.server.HTTPServer((flags["http-address"], int(flags["http-port"])), Health).serve_forever()
 """
 
 
@@ -170,6 +185,18 @@ def test_it_listens_where_it_is_told_to_but_loads_models_for_this_machine_alone(
         assert triton.http_address.startswith("127.0.0.1:")
 
 
+def test_a_server_is_started_only_when_its_metrics_can_be_read(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "tritonserver"
+    late.write_text(f"#!{sys.executable}\n{LATE_METRICS}")
+    late.chmod(0o755)
+    monkeypatch.setattr(embedded, "find_environment", lambda venv: replace(find_environment(venv), server=late))
+    with start(repository) as triton:
+        host, _, port = triton.metrics_address.partition(":")
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+
+
 def test_a_model_that_does_not_load_ends_the_start_with_the_reason(repository: Path) -> None:
     (repository / MODELS.text / "1" / "tokenizer.json").unlink()
     with pytest.raises(ProcessError, match="load failed for model 'text_tower_tiny_1'"):
@@ -185,7 +212,7 @@ def test_a_server_that_crashes_at_its_start_is_started_once_more(
     count = f'echo >> {tmp_path}/starts; [ "$(wc -l < {tmp_path}/starts)" -gt {crashes} ] || kill -ABRT $$'
     wrapper.write_text(f'#!/bin/sh\n{count}\nexec {real.server} "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setattr(embedded, "find_environment", lambda _venv: dataclasses.replace(real, server=wrapper))
+    monkeypatch.setattr(embedded, "find_environment", lambda _venv: replace(real, server=wrapper))
     if starts:
         with start(repository) as triton:
             os.kill(triton.pid, signal.SIGKILL)
