@@ -70,7 +70,7 @@ class LiveShop:
             "offline_dir": self.folder / "offline",
             "live_dir": self.folder / "live",
             "updater_port": 0,
-            "lease_seconds": 2.0,
+            "lease_seconds": 4.0,
             "idle_seconds": 0.1,
             "round_seconds": 0.0,
             "log_seconds": 1.0,

@@ -17,6 +17,8 @@ from services.common.freshness import lags
 from services.common.streams import BEGINNING, CATALOGUE_CHANGES, CATALOGUE_ITEMS, UPDATERS, WANTED, ShardKeys
 from services.ingest.dead_letters import letters, main, replay
 from services.ingest.seed import seed
+from services.ingest.updater import log_writer
+from services.ingest.updater.lease import Leases
 from services.ingest.updater.root import updating
 from services.ingest.updater.shard_store import Commit, LeaseLost, ShardStore, StateChanged
 from services.ingest.updater.state import lines_of
@@ -75,6 +77,23 @@ async def test_a_killed_updater_is_followed_by_another_that_loses_and_doubles_no
         await shop.handled()
         assert second.stop() == 0
     assert_frame_equal(await shop.rows(one.user_id for one in happened), shop.recount(happened), check_exact=True)
+    assert shop.logged() == sorted(one.event_id for one in happened)
+
+
+async def test_an_updater_that_stops_late_in_its_leases_still_writes_its_last_files(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late() -> bool:
+        return 0 < await shop.client.pttl(ShardKeys(0).owner) < 27_000
+
+    monkeypatch.setattr(Leases, "keep", Leases.renew)  # once, as on a machine that has no time for it again
+    monkeypatch.setattr(log_writer, "_LEASE_SECONDS_MIN", 27.0)
+    happened = shop.events(20)
+    async with shop.updater(lease_seconds=30.0, log_seconds=60.0):
+        await shop.send(happened)
+        await shop.handled()
+        await until(late)
+        assert shop.logged() == []
     assert shop.logged() == sorted(one.event_id for one in happened)
 
 
