@@ -145,26 +145,77 @@ def fit_ranker(
         seed: For LightGBM's own draws.
         most: Most trees to grow.
     """
-    for_chance = {**_CHANCE, "num_leaves": config.chance_leaves, "learning_rate": config.chance_learning_rate}
-    for_order = {**_ORDER, "num_leaves": config.order_leaves, "learning_rate": config.order_learning_rate}
-    chance = _grown(train, validation, config, for_chance, seed, most.chance)
-    both = _grown(train, validation, config, for_order, seed, most.order, chance)
+    shared = _shared(config, seed)
+    for_chance = {**shared, **_CHANCE, "num_leaves": config.chance_leaves, "learning_rate": config.chance_learning_rate}
+    for_order = {**shared, **_ORDER, "num_leaves": config.order_leaves, "learning_rate": config.order_learning_rate}
+    rows = [_Binned.of(train, shared)]
+    if validation is not None:
+        rows.append(_Binned.of(validation, shared, reference=rows[0].data))
+    chance = _grown([one.for_chance() for one in rows], for_chance, config, most.chance)
+    both = _grown([one.for_order() for one in rows], for_order, config, most.order, chance)
     grown = Growth(chance.num_trees(), both.num_trees() - chance.num_trees())
     return FittedTrees(both.model_to_string(), grown)
 
 
+@dataclass(frozen=True, slots=True)
+class _Binned:
+    """Rows in LightGBM's bins, made once: trees of both kinds are grown on them, one kind after the other."""
+
+    data: lightgbm.Dataset
+    weights: Floats
+    """float32 [R], the event weights."""
+    grades: npt.NDArray[np.int64]
+    """int64 [R], 0 for what was not engaged with."""
+
+    @classmethod
+    def of(
+        cls, rows: RankerRows, parameters: Mapping[str, object], reference: lightgbm.Dataset | None = None
+    ) -> "_Binned":
+        """Bins of their own, or those of `reference`."""
+        grades = np.searchsorted(_GRADES, rows.labels, side="right")
+        data = lightgbm.Dataset(
+            rows.matrix,
+            label=grades,
+            reference=reference,
+            group=rows.sizes,
+            feature_name=list(spec.MATRIX_COLUMNS),
+            params=dict(parameters),
+            free_raw_data=False,  # what the first trees say of it is what the others begin at
+        )
+        return cls(data.construct(), rows.labels, grades)
+
+    def for_chance(self) -> lightgbm.Dataset:
+        """Whether there was an engagement, by its weight."""
+        engaged = self.grades > 0
+        return self.data.set_label(engaged).set_weight(np.where(engaged, self.weights, 1.0))
+
+    def for_order(self) -> lightgbm.Dataset:
+        """The grades, all of one weight."""
+        return self.data.set_label(self.grades).set_weight(None).set_field("weight", None)  # the first keeps what was
+
+
 def _grown(
-    train: RankerRows,
-    validation: RankerRows | None,
+    rows: Sequence[lightgbm.Dataset],
+    parameters: Mapping[str, object],
     config: RankerConfig,
-    stage: Mapping[str, object],
-    seed: int,
     trees: int,
     start: lightgbm.Booster | None = None,
 ) -> lightgbm.Booster:
-    """`start` and at most `trees` more, without those after the best by NDCG@20 on the validation rows."""
-    parameters = {
-        **stage,
+    """`start` and at most `trees` more, without those after the best by NDCG@20 on the second of `rows`, if any."""
+    data, *judges = rows
+    callbacks: list[Callable[..., object]] = []
+    if judges:
+        callbacks.append(lightgbm.early_stopping(config.early_stopping, verbose=False))
+    booster = lightgbm.train(
+        dict(parameters), data, num_boost_round=trees, valid_sets=judges, init_model=start, callbacks=callbacks
+    )
+    kept = booster.best_iteration or booster.current_iteration()
+    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=kept))
+
+
+def _shared(config: RankerConfig, seed: int) -> dict[str, object]:
+    """What trees of both kinds, and the bins, are made with."""
+    return {
         "metric": "ndcg",
         "eval_at": [20],
         "min_data_in_leaf": config.min_data_in_leaf,
@@ -176,17 +227,6 @@ def _grown(
         "num_threads": 2,
         "verbosity": -1,
     }
-    data = _lightgbm_data(train, parameters)
-    callbacks: list[Callable[..., object]] = []
-    valid: list[lightgbm.Dataset] = []
-    if validation is not None:
-        callbacks.append(lightgbm.early_stopping(config.early_stopping, verbose=False))
-        valid.append(_lightgbm_data(validation, parameters, reference=data))
-    booster = lightgbm.train(
-        parameters, data, num_boost_round=trees, valid_sets=valid, init_model=start, callbacks=callbacks
-    )
-    kept = booster.best_iteration or booster.current_iteration()
-    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=kept))
 
 
 def joined(windows: Sequence[RankerRows]) -> RankerRows:
@@ -195,20 +235,4 @@ def joined(windows: Sequence[RankerRows]) -> RankerRows:
         np.concatenate([rows.matrix for rows in windows]),
         np.concatenate([rows.labels for rows in windows]),
         np.concatenate([rows.sizes for rows in windows]),
-    )
-
-
-def _lightgbm_data(
-    rows: RankerRows, parameters: dict[str, object], reference: lightgbm.Dataset | None = None
-) -> lightgbm.Dataset:
-    graded = np.searchsorted(_GRADES, rows.labels, side="right")
-    binary = parameters["objective"] == "binary"
-    return lightgbm.Dataset(
-        rows.matrix,
-        label=graded > 0 if binary else graded,
-        weight=np.where(graded > 0, rows.labels, 1.0) if binary else None,
-        group=rows.sizes,
-        feature_name=list(spec.MATRIX_COLUMNS),
-        params=parameters,
-        reference=reference,
     )
