@@ -47,13 +47,13 @@ async def test_a_killed_store_fails_fast_and_is_used_again_when_it_is_back(
     tmp_path: Path, own_valkey: ValkeyConfig, users: pl.DataFrame, items: pl.DataFrame
 ) -> None:
     store = open_store(tmp_path / "repo", tmp_path / "offline", f"127.0.0.1:{own_valkey.port}")
-    reader, writer = UserReader(store, timeout_s=0.5), UserWriter(store)
+    reader, writer = UserReader(store, timeout_s=5.0), UserWriter(store)
     with start_valkey(own_valkey) as process:
         materialise(store, users, items[:1], AS_OF)
         assert_same(await reader.read("user-1"), users.row(1, named=True))
         os.kill(process.pid, signal.SIGKILL)
         process.stop()
-    assert await unavailable_after(reader, "user-1") < 0.4  # refused: does not use up the half second
+    assert await unavailable_after(reader, "user-1") < 4.0  # refused: does not use up the five seconds
     with pytest.raises(StoreUnavailable):
         await writer.push(pushed(users, AS_OF))
     with pytest.raises(StoreUnavailable):
@@ -67,7 +67,7 @@ async def test_a_hanging_store_costs_the_timeout_and_no_answer_reaches_another_s
     tmp_path: Path, own_valkey: ValkeyConfig, users: pl.DataFrame, items: pl.DataFrame
 ) -> None:
     store = open_store(tmp_path / "repo", tmp_path / "offline", f"127.0.0.1:{own_valkey.port}")
-    reader = UserReader(store, timeout_s=0.1)
+    reader = UserReader(store, timeout_s=0.5)
     with start_valkey(own_valkey) as process:
         materialise(store, users, items[:1], AS_OF)
         await asyncio.gather(*(reader.read(f"user-{row}") for row in range(3)))
@@ -76,8 +76,8 @@ async def test_a_hanging_store_costs_the_timeout_and_no_answer_reaches_another_s
             waits = await asyncio.gather(*(unavailable_after(reader, f"user-{row}") for row in range(3)))
         finally:
             os.kill(process.pid, signal.SIGCONT)
-        assert min(waits) > 0.09
-        assert max(waits) < 0.5
+        assert min(waits) > 0.49
+        assert max(waits) < 2.0
         reader = UserReader(store, timeout_s=5)
         read = await asyncio.gather(*(reader.read(f"user-{row}") for row in range(20, 30)))
         for row, values in zip(range(20, 30), read, strict=True):
