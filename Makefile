@@ -69,8 +69,9 @@ install:                       ## both environments, side by side
 
 .venv/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --no-deps -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-compile -r requirements.lock
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # on all cores; a file of torch's is for another Python
 	touch $@
 
 .venv-triton/.installed: requirements-triton.lock
