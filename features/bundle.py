@@ -209,6 +209,26 @@ def promote(bundles: Path, version: str, reason: str, now: datetime) -> None:
         log.write(json.dumps(line) + "\n")
 
 
+def forget_old_bundles(bundles: Path, keep: int) -> list[str]:
+    """Delete all bundles but the newest `keep`, the one that serves, and the one that served before it.
+
+    Returns:
+        The versions that are gone.
+    """
+    pointer, log = bundles / "serving", bundles / "serving.log"
+    needed = {pointer.read_text().strip()} if pointer.exists() else set()
+    if log.exists():
+        needed.add(json.loads(log.read_text().splitlines()[-1])["from"])
+    manifests = bundles.glob(f"[!.]*/{MANIFEST}")
+    newest_first = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    old = [path.parent for path in newest_first[keep:] if path.parent.name not in needed]
+    for root in old:
+        aside = root.with_name(f".{root.name}.{os.getpid()}")  # at no time a bundle that lacks files
+        root.rename(aside)
+        shutil.rmtree(aside)
+    return [root.name for root in old]
+
+
 def _read_manifest(root: Path) -> dict[str, Any]:
     path = root / MANIFEST
     try:

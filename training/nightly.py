@@ -7,17 +7,19 @@ Choices:
   anything to go on from; how often that pays is for the shop to say (once a week is usual).
 - What the log holds of finished days is put together into one file a shard first. What is too old to be kept goes by
   `python -m services.ingest.retention`, after this.
+- Before anything is fitted, bundles that are neither new nor needed for going back make room, with their weights.
 """
 
 import argparse
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from features.adapters import live_folder, load
-from features.bundle import open_bundle
+from features.bundle import forget_old_bundles, open_bundle
 from features.event_log import compact, days
 from training import train, warm_start
 from training.gate import serving_root
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     live = live_folder(options.data)
     if live is not None:
         _compact(live)
+    _make_room(options.bundles, options.checkpoints, options.keep)
     cutoff = after_last(load(options.data, options.cache).events)
     places = ["--data", options.data, "--cache", str(options.cache), "--bundles", str(options.bundles)]
     train.main([*places, "--cutoff", cutoff.isoformat(), *_fit(options), "--promote", "gate"])
@@ -45,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _compact(live: Path) -> None:
     for day in days(live)[:-1]:  # to the last one parts are still added
         compact(live, day)
+
+
+def _make_room(bundles: Path, checkpoints: Path, keep: int) -> None:
+    for version in forget_old_bundles(bundles, keep):
+        shutil.rmtree(checkpoints / version, ignore_errors=True)
+        log.info("forgot %s: older than the newest %d", version, keep)
 
 
 def _run(module: str, *words: str) -> None:
@@ -76,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gate-report", type=Path, default=Path("build/gate.json"), help="(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundles", type=Path, default=Path("bundles"), help="where bundles live")
+    parser.add_argument("--keep", type=int, default=10, metavar="N", help="bundles to keep (default %(default)s)")
     parser.add_argument("--checkpoints", type=Path, default=Path("build/checkpoints"), help="torch weights")
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--feast-dir", type=Path, default=Path("build/feast"), help="Feast's registry")

@@ -45,7 +45,8 @@ def build_repository(bundle_root: Path, target: Target, out: Path) -> list[str]:
     Args:
         bundle_root: Directory of one bundle.
         target: `cpu` for the Python backend, `gpu` for ONNX Runtime with TensorRT.
-        out: Model repository; made if missing, other models in it are kept.
+        out: Model repository; made if missing, other models in it are kept. Models are made in its parent, which must
+            be writable and lie on the same file system.
 
     Returns:
         Names of the models to load: text tower, interest tower. Loading them loads what they are made of.

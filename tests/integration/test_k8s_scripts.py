@@ -61,11 +61,11 @@ def test_the_gpus_models_are_those_of_the_serving_bundle_and_of_the_canarys(bund
     package = venv / "lib/python3.11/site-packages/tokenizers"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    canary, out = serving_path(bundles).name, tmp_path / "models"
+    canary, out = serving_path(bundles).name, tmp_path / "models/repository"
     serving = write_shop_bundle(bundles, seed=2).version
     told = {"AISLE_SHADOW_BUNDLE": canary, "AISLE_TRITON_VENV": str(venv)}
-    done = run(BUILD, bundles, out, "once", tmp_path / "tokenizers", **told)
+    done = run(BUILD, bundles, out, "once", tmp_path / "packages", **told)
     assert done.returncode == 0, done.stderr
     towers = [TowerModels.of_version(version) for version in (canary, serving)]
     assert {name for pair in towers for name in (pair.text, pair.interest)} <= {path.name for path in out.iterdir()}
-    assert (tmp_path / "tokenizers/__init__.py").exists()
+    assert (tmp_path / "packages/tokenizers/__init__.py").exists()

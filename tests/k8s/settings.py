@@ -26,6 +26,7 @@ RUNTIME = {
     "OMP_NUM_THREADS": "every service answers many calls side by side",
     "ORT_DISABLE_TELEMETRY": "ONNX Runtime reports to its maker otherwise",
     "POLARS_MAX_THREADS": "as OMP_NUM_THREADS",
+    "PYTHONPATH": "where Python looks for packages that an image lacks",
     "REDISCLI_AUTH": "read by valkey-cli",
 }
 """What is read by others than our own code, and why it is set."""

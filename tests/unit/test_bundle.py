@@ -1,6 +1,7 @@
 """A bundle opens only if it is whole and unaltered; the pointer to the serving one moves at once or not at all."""
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -13,7 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import bundle, spec
-from features.bundle import FILES, MANIFEST, BundleError, open_bundle, promote, serving_path, write_bundle
+from features.bundle import (
+    FILES,
+    MANIFEST,
+    BundleError,
+    forget_old_bundles,
+    open_bundle,
+    promote,
+    serving_path,
+    write_bundle,
+)
 
 AS_OF = datetime(2017, 12, 4, 5, tzinfo=UTC)
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone(timedelta(hours=2)))
@@ -248,6 +258,25 @@ def test_whoever_reads_the_pointer_while_it_moves_sees_the_old_or_the_new_versio
     stop.set()
     reader.join()
     assert seen <= versions
+
+
+def test_old_bundles_go_but_for_the_one_that_serves_and_the_one_before_it(tmp_path: Path) -> None:
+    versions = [write(tmp_path, f"night-{number}").name for number in range(6)]
+    for age, version in enumerate(reversed(versions)):
+        os.utime(tmp_path / version / MANIFEST, (1e9 - age, 1e9 - age))
+    for version in ("night-0", "night-1"):
+        promote(tmp_path, version, "test", NOW)
+    (tmp_path / ".draft").mkdir()
+    assert forget_old_bundles(tmp_path, 2) == ["night-3", "night-2"]
+    left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert left == [".draft", "night-0", "night-1", "night-4", "night-5"]
+    assert forget_old_bundles(tmp_path, 2) == []
+
+
+def test_where_nothing_has_been_promoted_the_newest_bundles_stay(tmp_path: Path) -> None:
+    write(tmp_path, "only")
+    assert forget_old_bundles(tmp_path, 1) == []
+    assert forget_old_bundles(tmp_path / "nothing", 1) == []
 
 
 def test_a_pointer_that_is_missing_or_points_nowhere_is_an_error(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What the nightly run asks of the other commands. They are tested where they live."""
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from features.bundle import MANIFEST
 from features.synthetic import SyntheticConfig, generate
 from training import nightly, train
 
@@ -54,3 +56,18 @@ def test_a_refusal_leaves_the_online_store_as_it_was(
     with pytest.raises(SystemExit, match="refused"):
         run(tmp_path, DATA)
     assert asked == []
+
+
+def test_old_bundles_make_room_with_their_weights_before_anything_is_fitted(
+    tmp_path: Path, asked: list[list[str]]
+) -> None:
+    for age, version in enumerate(("new", "middle", "old")):
+        for folder in ("bundles", "checkpoints"):
+            (tmp_path / folder / version).mkdir(parents=True)
+        manifest = tmp_path / "bundles" / version / MANIFEST
+        manifest.write_text("{}")
+        os.utime(manifest, (1e9 - age, 1e9 - age))
+    run(tmp_path, DATA, "--keep", "2")
+    assert len(asked) == 2
+    for folder in ("bundles", "checkpoints"):
+        assert {path.name for path in (tmp_path / folder).iterdir()} == {"new", "middle"}

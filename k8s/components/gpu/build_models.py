@@ -1,8 +1,10 @@
 """Writes the models of the serving bundle for the GPU into the folder argv[2], and again whenever the pointer moves.
 
+Models are made beside that folder and renamed into it: what is mounted is its parent.
+
 Choices: the server polls the folder and loads what is new; the towers of the bundle before stay, because ranking
 processes switch a moment apart. `once` as argv[3] ends after the first: the server starts over models that are there.
-The tokenizer's package, which NVIDIA's image lacks, is left in argv[4] where that is given. The towers of the bundle
+The tokenizer's package, which NVIDIA's image lacks, is left below argv[4] where that is given. The towers of the bundle
 that AISLE_SHADOW_BUNDLE names, a canary's, are there too.
 """
 
@@ -48,5 +50,5 @@ def main(bundles: Path, out: Path, shadow: str | None, *, once: bool) -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 4:
         packages = Path(os.environ["AISLE_TRITON_VENV"]).glob("lib/python3.*/site-packages/tokenizers")
-        shutil.copytree(next(packages), sys.argv[4], dirs_exist_ok=True)
+        shutil.copytree(next(packages), Path(sys.argv[4]) / "tokenizers", dirs_exist_ok=True)
     main(Path(sys.argv[1]), Path(sys.argv[2]), os.environ.get("AISLE_SHADOW_BUNDLE"), once="once" in sys.argv[3:4])
