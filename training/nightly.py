@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _make_room(options.bundles, options.checkpoints, options.keep)
     cutoff = after_last(load(options.data, options.cache).events)
     places = ["--data", options.data, "--cache", str(options.cache), "--bundles", str(options.bundles)]
-    train.main([*places, "--cutoff", cutoff.isoformat(), *_fit(options), "--promote", "gate"])
+    train.main([*places, "--cutoff", cutoff.isoformat(), *_fit(options), "--promote", options.promote])
+    if options.promote == "never":
+        return
     stores = ["--feast-dir", str(options.feast_dir), "--offline-dir", str(options.offline_dir)]
     _run("features.materialise", *places, *stores, "--redis", options.redis)
 
@@ -80,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="ADAPTER[:ARGUMENT]+live:DIR")
     parser.add_argument("--full", action="store_true", help="fit everything anew")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="laptop", help="of a full fit (%(default)s)")
+    parser.add_argument(
+        "--promote", choices=("gate", "never"), default="gate", help="never: for a canary, and features.promote later"
+    )
     parser.add_argument("--judge-weeks", type=int, default=1, help="held back for the gate (default %(default)s)")
     parser.add_argument("--judge-all-events", action="store_true", help="as the gate's (training.gate)")
     parser.add_argument("--gate-report", type=Path, default=Path("build/gate.json"), help="(default %(default)s)")

@@ -1,7 +1,8 @@
 """One training run: data in, bundle out. `python -m training.train --data complete-journey --cutoff-week 49`.
 
 With `--promote gate`, the nightly command, the newest weeks are held back and the gate (training.gate) judges on them:
-what then serves has not learned from them, and the hourly update (training.online) brings its counts up to now.
+what then serves has not learned from them, and the hourly update (training.online) brings its counts up to now. With
+`never` the bundle waits for `python -m features.promote`: a canary may serve it meanwhile.
 
 Started by `torchrun`, several processes share what stage A costs; the rest each of them computes for itself, and the
 first writes and promotes.
@@ -169,6 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.promote == "gate":
         _pass_gate(options, bundle)
         return
+    if options.promote == "never":
+        log.info("wrote %s, which nobody serves", bundle.root)
+        return
     promote(options.bundles, bundle.version, "training.train", now)
     log.info("promoted %s", bundle.root)
 
@@ -225,7 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, default=Path("build/data"), help="prepared data (default %(default)s)")
     parser.add_argument("--version", help="the bundle's name (default: data, cutoff and the time of day)")
     parser.add_argument("--warm-start", type=Path, metavar="BUNDLE", help="go on from this bundle's towers and ranker")
-    parser.add_argument("--promote", choices=("always", "gate"), default="always", help="(default %(default)s)")
+    parser.add_argument(
+        "--promote", choices=("always", "gate", "never"), default="always", help="(default %(default)s)"
+    )
     parser.add_argument(
         "--judge-weeks", type=int, default=1, help="held back for the gate to judge on (default %(default)s)"
     )

@@ -21,7 +21,9 @@ def test_the_command_of_the_manifest_starts_a_server(overlay: str, is_cluster: b
     [conf] = [one["data"]["valkey.conf"] for one in of_kind(objects, "ConfigMap") if "valkey.conf" in one["data"]]
     (tmp_path / "valkey.conf").write_text(conf)
     container = named(objects, "StatefulSet", "valkey")["spec"]["template"]["spec"]["containers"][0]
+    [most] = [one["value"] for one in container["env"] if one["name"] == "MAXMEMORY"]
     told = {
+        "$(MAXMEMORY)": most,
         "/etc/valkey": str(tmp_path),
         "/data": str(tmp_path),
         "$(VALKEY_PASSWORD)": PASSWORD,
@@ -37,6 +39,7 @@ def test_the_command_of_the_manifest_starts_a_server(overlay: str, is_cluster: b
         with redis.Redis(port=port, password=PASSWORD, decode_responses=True) as client:
             kept = {name: client.config_get(name)[name] for name in ("appendonly", "save", "maxmemory-policy")}
             assert kept == {"appendonly": "yes", "save": "", "maxmemory-policy": "noeviction"}
+            assert 0 < int(client.config_get("maxmemory")["maxmemory"]) < _bytes(container["resources"]["limits"])
             assert client.info("cluster")["cluster_enabled"] == int(is_cluster)
             if is_cluster:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -44,6 +47,11 @@ def test_the_command_of_the_manifest_starts_a_server(overlay: str, is_cluster: b
                 assert "valkey-0.valkey" in str(client.execute_command("CLUSTER", "SLOTS"))
             client.set("key", "value")
             assert client.get("key") == "value"
+
+
+def _bytes(limits: dict[str, str]) -> int:
+    number, unit = limits["memory"][:-2], limits["memory"][-2:]
+    return int(number) * {"Mi": 2**20, "Gi": 2**30}[unit]
 
 
 def _filled(word: str, told: dict[str, str]) -> str:

@@ -27,7 +27,7 @@ def check_paths(objects: Objects) -> list[Finding]:
 
 
 def check_written(objects: Objects) -> list[Finding]:
-    """`read-only-place`: models are made beside the folder that they are for, so its parent must be a writable mount."""
+    """`read-only-place`: models are made beside their folder, whose parent must be a writable mount."""
     found = []
     for pods in pods_of(objects):
         for container in pods.containers():

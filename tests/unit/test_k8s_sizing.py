@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import REPOSITORY_ROOT
 from tests.k8s.manifests import Objects, named
 from tests.k8s.overlays import every_overlay
-from tests.k8s.sizing import Inputs, row_bytes, sizes
+from tests.k8s.sizing import Inputs, fullest_share, row_bytes, sizes
 
 README = (REPOSITORY_ROOT / "k8s/README.md").read_text()
 SIZES = sizes(Inputs())
@@ -62,6 +62,8 @@ def test_the_overlay_asks_for_the_calculated_memory_and_volumes(production: Obje
         for kind, name in (("Deployment", "ranking"), ("StatefulSet", "valkey"))
     }
     assert memory == {"ranking": f"{SIZES.ranking_memory_mib}Mi", "valkey": f"{SIZES.valkey_memory_gib}Gi"}
+    told = {one["name"]: one.get("value") for one in container(production, "StatefulSet", "valkey")["env"]}
+    assert told["MAXMEMORY"] == f"{SIZES.valkey_most_gib}gb"
     data = spec(production, "StatefulSet", "valkey")["volumeClaimTemplates"][0]["spec"]
     bundles = spec(production, "PersistentVolumeClaim", "bundles")
     asked = [one["resources"]["requests"]["storage"] for one in (data, bundles)]
@@ -84,7 +86,16 @@ def test_a_row_is_as_large_as_its_lists_are_long_and_no_longer_than_they_may_be(
     )
 
 
+def test_servers_are_as_many_as_the_fullest_one_needs() -> None:
+    assert SIZES.valkey_fullest_gib <= SIZES.valkey_most_gib
+    assert fullest_share(1, 64) == 1.0
+    assert fullest_share(3, 1) == 1.0
+    assert 1 / 15 < fullest_share(15, 64) == 6 / 64, "a shard is on one server as a whole"
+    smaller = sizes(Inputs(seen_days=0.0))
+    assert smaller.valkey_servers < SIZES.valkey_servers
+
+
 def test_twice_the_calls_need_twice_the_processes() -> None:
     doubled = sizes(Inputs(recommends_per_second=10_000))
     assert doubled.ranking_at_peak in (2 * SIZES.ranking_at_peak - 1, 2 * SIZES.ranking_at_peak)
-    assert doubled.valkey_servers == SIZES.valkey_servers
+    assert doubled.valkey_servers > SIZES.valkey_servers, "ids of events are kept for two days"

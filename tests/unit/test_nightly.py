@@ -71,3 +71,9 @@ def test_old_bundles_make_room_with_their_weights_before_anything_is_fitted(
     assert len(asked) == 2
     for folder in ("bundles", "checkpoints"):
         assert {path.name for path in (tmp_path / folder).iterdir()} == {"new", "middle"}
+
+
+def test_a_bundle_for_a_canary_is_neither_promoted_nor_materialised(tmp_path: Path, asked: list[list[str]]) -> None:
+    run(tmp_path, DATA, "--promote", "never")
+    [fit] = asked
+    assert fit[fit.index("--promote") + 1] == "never"
