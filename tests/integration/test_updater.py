@@ -84,7 +84,7 @@ async def test_an_updater_that_stops_late_in_its_leases_still_writes_its_last_fi
     shop: LiveShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def late() -> bool:
-        return 0 < await shop.client.pttl(ShardKeys(0).owner) < 27_000
+        return bool(0 < await shop.client.pttl(ShardKeys(0).owner) < 27_000)
 
     monkeypatch.setattr(Leases, "keep", Leases.renew)  # once, as on a machine that has no time for it again
     monkeypatch.setattr(log_writer, "_LEASE_SECONDS_MIN", 27.0)

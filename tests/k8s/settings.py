@@ -31,6 +31,7 @@ RUNTIME = {
 }
 """What is read by others than our own code, and why it is set."""
 
+_IN_SCRIPT = re.compile(r"""(?<=")AISLE_[A-Z_]+(?=")|(?<=\$)[A-Z_]+|(?<=\$\{)[A-Z_]+""")
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 _LOOPBACK = ("127.0.0.1", "localhost")
 
@@ -99,7 +100,7 @@ def _read_by(objects: Objects, pods: Pods, container: Object) -> set[str]:
         return read | {PREFIX + name.upper() for name in cls.model_fields}
     if module is not None:
         return read | _literals(module.partition(".")[0]) | _literals("features")
-    return read | {name for text in _scripts(objects, pods) for name in re.findall(r'"(AISLE_[A-Z_]+)"', text)}
+    return read | {name for text in _scripts(objects, pods) for name in _IN_SCRIPT.findall(text)}
 
 
 @cache
@@ -113,7 +114,7 @@ def _scripts(objects: Objects, pods: Pods) -> Iterator[str]:
     mounted = {volume["configMap"]["name"] for volume in pods.spec.get("volumes", ()) if "configMap" in volume}
     for one in of_kind(objects, "ConfigMap"):
         if one["metadata"]["name"] in mounted:
-            yield from (text for name, text in one["data"].items() if name.endswith(".py"))
+            yield from (text for name, text in one["data"].items() if name.endswith((".py", ".sh")))
 
 
 def _wrong_settings(cls: type[ServiceSettings], told: Mapping[str, str], where: str) -> Iterator[Finding]:
