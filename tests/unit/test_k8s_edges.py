@@ -6,6 +6,7 @@ import pytest
 
 from tests.k8s.checks import README
 from tests.k8s.edges import UNNAMED_PORT, Edge, allowed_edges, check_edges, table_of
+from tests.k8s.ends import is_within
 from tests.k8s.manifests import NAME, Object, of_kind, title
 from tests.k8s.overlays import every_overlay
 
@@ -65,6 +66,68 @@ def test_a_selector_of_pods_alone_means_this_namespace() -> None:
     assert Edge("front end", "store", 6379) in allowed_edges([*PODS, everywhere])
 
 
+def to_store_by(**port: Any) -> set[Edge]:
+    """Who reaches the store where everybody may come in by one entry of `ports`."""
+    return between([*PODS, policy({}, ["Ingress"], ingress=[{"ports": [port]}])], "shop", "store")
+
+
+def test_a_protocol_is_tcp_unless_it_is_said() -> None:
+    assert Edge("shop", "store", 6379) in to_store_by(port=6379)
+    assert Edge("shop", "store", 6379) in to_store_by(port="grpc", protocol="TCP")
+    assert to_store_by(port=6379, protocol="UDP") == to_store_by(port="grpc", protocol="UDP") == set()
+    assert {edge.protocol for edge in to_store_by(protocol="UDP")} == {"UDP"}
+
+
+def test_a_range_of_ports_is_every_port_of_it() -> None:
+    assert Edge("shop", "store", 6379) in to_store_by(port=6000, endPort=6379)
+    assert to_store_by(port=6380, endPort=7000) == set()
+
+
+def test_a_row_is_meant_in_each_protocol_that_its_target_listens_in() -> None:
+    over_udp = policy({}, ["Egress"], egress=[{"ports": [{"port": 53, "protocol": "UDP"}]}])
+    found = check_edges([*PODS, over_udp], [Edge("every pod", "names", 53)])
+    cut = {one.what for one in found if one.name == "needed-path-cut"}
+    assert cut == {"shop to names:53/TCP", "store to names:53/TCP"}
+
+
+def from_block(cidr: str, *left_out: str) -> list[Object]:
+    peer = {"ipBlock": {"cidr": cidr, "except": list(left_out)} if left_out else {"cidr": cidr}}
+    return [*PODS, policy({}, ["Ingress", "Egress"], ingress=[{"from": [peer], "ports": [{"port": "grpc"}]}])]
+
+
+def test_a_block_of_addresses_is_what_it_is_and_no_pod() -> None:
+    assert set(allowed_edges(from_block("10.0.0.0/8"))) == {
+        Edge("10.0.0.0/8", "shop", 80), Edge("10.0.0.0/8", "store", 6379)
+    }  # fmt: skip
+    assert {edge.source for edge in allowed_edges(from_block("0.0.0.0/0"))} == {"anyone"}
+    assert {edge.source for edge in allowed_edges(from_block("0.0.0.0/0", "10.0.0.0/8"))} == {
+        "0.0.0.0/0 except 10.0.0.0/8"
+    }
+
+
+def test_a_row_of_anyone_speaks_of_every_block_and_a_block_may_have_a_row_of_its_own() -> None:
+    anyone = [Edge("anyone", "shop", 80), Edge("anyone", "store", 6379)]
+    assert {one.name for one in check_edges(from_block("10.0.0.0/8"), anyone)} == {"needed-path-cut"}
+    assert check_edges(from_block("10.0.0.0/8"), [edge._replace(source="10.0.0.0/8") for edge in anyone]) == []
+    assert check_edges(from_block("0.0.0.0/0"), anyone) == []
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "is_in"),
+    [
+        ({"cidr": "10.1.0.0/16"}, {"cidr": "10.0.0.0/8"}, True),
+        ({"cidr": "10.0.0.0/8"}, {"cidr": "10.1.0.0/16"}, False),
+        ({"cidr": "10.1.0.0/16"}, {"cidr": "10.0.0.0/8", "except": ["10.1.2.0/24"]}, False),
+        ({"cidr": "10.1.2.0/24"}, {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}, False),
+        ({"cidr": "10.2.0.0/16"}, {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}, True),
+        ({"cidr": "fd00::/8"}, {"cidr": "0.0.0.0/0"}, False),
+        (None, {"cidr": "0.0.0.0/0"}, False),
+    ],
+)
+def test_a_block_is_within_another_where_all_its_addresses_are(inner: Any, outer: Any, is_in: bool) -> None:
+    assert is_within(inner, outer) is is_in
+
+
 def test_the_table_is_read_whole() -> None:
     assert Edge("front end", "ranking", 8010) in TABLE
     assert {edge.target for edge in TABLE if edge.source == "prometheus"} >= {"ranking", "ingest", "updater", "triton"}
@@ -82,7 +145,7 @@ def test_an_overlay_allows_exactly_the_table(name: str) -> None:
 def test_no_policy_can_be_taken_away_unnoticed_but_the_one_for_pods_that_none_speaks_of(name: str) -> None:
     objects = every_overlay()[name]
     its_edges = {edge for edge in allowed_edges([*objects, pod("newcomer", 80)]) if "newcomer" in edge}
-    assert its_edges == {Edge("newcomer", "names", 53)}
+    assert its_edges == {Edge("newcomer", "names", 53), Edge("newcomer", "names", 53, "UDP")}
     unnoticed = [
         title(one)
         for one in of_kind(objects, "NetworkPolicy")
