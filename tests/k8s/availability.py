@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.client import _OPTIONS
-from tests.k8s.manifests import Finding, Object, Objects, Pods, of_kind, pods_of, selects, title
+from tests.k8s.manifests import Finding, Object, Objects, Pods, of_kind, pods_of, scales, selects, title
 from tests.k8s.settings import environment_of
 
 _MARGIN_SECONDS = 5.0
@@ -44,8 +44,7 @@ def check_budgets(objects: Objects) -> list[Finding]:
 def least_replicas(objects: Objects, owner: Object) -> int:
     """How many pods a workload has at least."""
     for one in of_kind(objects, "HorizontalPodAutoscaler"):
-        target = one["spec"]["scaleTargetRef"]
-        if (target["kind"], target["name"]) == (owner["kind"], owner["metadata"]["name"]):
+        if scales(one, owner):
             return int(one["spec"].get("minReplicas", 1))
     return int(owner["spec"].get("replicas", 1))
 

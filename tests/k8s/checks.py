@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.k8s import availability, edges, hardening, metrics, references, settings
+from tests.k8s import availability, edges, hardening, metrics, probes, references, settings, tokens, volumes
 from tests.k8s.manifests import Finding, Objects
 
 README = REPOSITORY_ROOT / "k8s/README.md"
@@ -17,7 +17,11 @@ CHECKS: Sequence[Callable[[Objects], list[Finding]]] = (
     hardening.check_images,
     hardening.check_rights,
     hardening.check_resources,
-    hardening.check_probes,
+    hardening.check_amounts,
+    probes.check_probes,
+    probes.check_probed_ports,
+    tokens.check_tokens,
+    volumes.check_claims,
     availability.check_autoscalers,
     availability.check_budgets,
     availability.check_rollouts,

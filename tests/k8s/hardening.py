@@ -3,8 +3,10 @@
 import re
 
 from tests.k8s.manifests import Finding, Objects, pods_of, title
+from tests.k8s.quantities import quantity
 
 GPU = "nvidia.com/gpu"
+_AMOUNTS = ("cpu", "memory", "ephemeral-storage")
 _TAG = re.compile(r"(?:.+/)?[^/:@]+:(?P<tag>[^/:@]+)(?:@sha256:[0-9a-f]{64})?|.+@sha256:[0-9a-f]{64}")
 
 
@@ -53,14 +55,19 @@ def check_resources(objects: Objects) -> list[Finding]:
     return found
 
 
-def check_probes(objects: Objects) -> list[Finding]:
-    """`no-probe`: a server that Kubernetes cannot ask whether it has started, is ready and lives."""
+def check_amounts(objects: Objects) -> list[Finding]:
+    """`not-a-quantity`: Kubernetes cannot read it; `request-above-limit`: it refuses such a container."""
     found = []
     for pods in pods_of(objects):
-        if pods.runs_to_an_end:
-            continue
-        for container in pods.spec.get("containers", ()):
-            lacking = [kind for kind in ("startupProbe", "readinessProbe", "livenessProbe") if kind not in container]
-            if lacking:
-                found.append(Finding("no-probe", f"{title(pods.owner)}/{container['name']}", ", ".join(lacking)))
+        for container in pods.containers():
+            where, resources = f"{title(pods.owner)}/{container['name']}", container.get("resources", {})
+            requests, limits = resources.get("requests", {}), resources.get("limits", {})
+            for kind in _AMOUNTS:
+                try:
+                    asked, limit = (quantity(part.get(kind, 0)) for part in (requests, limits))
+                except ValueError as error:
+                    found.append(Finding("not-a-quantity", where, f"{kind}: {error}"))
+                    continue
+                if kind in limits and asked > limit:
+                    found.append(Finding("request-above-limit", where, f"{kind}: {requests[kind]} > {limits[kind]}"))
     return found

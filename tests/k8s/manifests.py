@@ -154,6 +154,12 @@ def pod_template(owner: Object) -> Object:
     return template
 
 
+def scales(scaler: Object, owner: Object) -> bool:
+    """Whether an autoscaler says how many pods a workload has."""
+    target = scaler["spec"]["scaleTargetRef"]
+    return (target["kind"], target["name"]) == (owner["kind"], owner["metadata"]["name"])
+
+
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector, of whichever form, takes something with these labels."""
     wanted = selector.get("matchLabels", {}) if selector.keys() <= {"matchLabels", "matchExpressions"} else selector

@@ -1,32 +1,31 @@
-"""Whether every figure that autoscalers, alerts and the adapter name is one that somebody exports."""
+"""Whether every figure that autoscalers, alerts and the adapter name is exported, by those it is asked of."""
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import yaml
 
-from services.reference import metrics
-from tests.k8s.manifests import Finding, Object, Objects, of_kind, title
-
-TRITON = {"nv_inference_queue_duration_us", "nv_inference_request_success"}
-"""Triton's own, as far as they are named."""
+from tests.k8s.exporters import all_figures, exported_by
+from tests.k8s.manifests import Finding, Object, Objects, of_kind, pods_of, scales, title
 
 _SERIES = re.compile(r"\b(?:aisle|nv)_[a-z0-9_]+")
 
 
 def check_scaling(objects: Objects) -> list[Finding]:
-    """`hpa-metric-nobody-exports`: not among what the adapter makes of exported figures."""
-    made = {
-        rule["name"]["as"] for rule in _rules(objects) if _unknown(rule["seriesQuery"] + rule["metricsQuery"]) == []
-    }
-    return [
-        Finding("hpa-metric-nobody-exports", title(one), name)
-        for one in of_kind(objects, "HorizontalPodAutoscaler")
-        for name in _wanted(one)
-        if name not in made
-    ]
+    """`hpa-metric-nobody-exports`: not among what the adapter makes of exported figures; `hpa-metric-of-other-pods`:
+    what it is made of is not exported by the pods that are scaled."""
+    made = {rule["name"]["as"]: _named(rule["seriesQuery"] + rule["metricsQuery"]) for rule in _rules(objects)}
+    found = []
+    for one in of_kind(objects, "HorizontalPodAutoscaler"):
+        scaled = [pods for pods in pods_of(objects) if scales(one, pods.owner)]
+        for kind, name in _wanted(one):
+            figures = made.get(name, set())
+            if not figures or figures - all_figures():
+                found.append(Finding("hpa-metric-nobody-exports", title(one), name))
+            elif kind == "Pods" and any(figures - exported_by(objects, pods) for pods in scaled):
+                found.append(Finding("hpa-metric-of-other-pods", title(one), name))
+    return found
 
 
 def check_figures(objects: Objects) -> list[Finding]:
@@ -36,14 +35,15 @@ def check_figures(objects: Objects) -> list[Finding]:
         for one in of_kind(objects, "ConfigMap")
         for key, text in (one.get("data") or {}).items()
         if key.endswith((".yml", ".yaml"))
-        for name in _unknown(text)
+        for name in sorted(_named(text) - all_figures())
     ]
 
 
-def _wanted(scaler: Object) -> Iterator[str]:
+def _wanted(scaler: Object) -> Iterator[tuple[str, str]]:
+    """Kind and name of each figure that is not Kubernetes' own."""
     for metric in scaler["spec"].get("metrics", ()):
         if metric["type"] != "Resource":
-            yield metric[metric["type"].lower()]["metric"]["name"]
+            yield metric["type"], metric[metric["type"].lower()]["metric"]["name"]
 
 
 def _rules(objects: Objects) -> list[dict[str, Any]]:
@@ -53,12 +53,5 @@ def _rules(objects: Objects) -> list[dict[str, Any]]:
     return [rule for text in texts for rule in yaml.safe_load(text)["rules"]]
 
 
-def _unknown(text: str) -> list[str]:
-    return sorted(set(_SERIES.findall(text)) - _exported())
-
-
-@cache
-def _exported() -> set[str]:
-    made = metrics()
-    parts = {f"{one.name}_{end}" for one in made if one.kind == "histogram" for end in ("bucket", "count", "sum")}
-    return TRITON | parts | {one.name for one in made}
+def _named(text: str) -> set[str]:
+    return set(_SERIES.findall(text))
