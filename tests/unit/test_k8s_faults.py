@@ -39,4 +39,4 @@ def test_a_planted_fault_is_caught_by_name(fault: Fault, production: Objects, tm
 
 
 def test_there_are_as_many_faults_as_were_promised() -> None:
-    assert len({fault.name for fault in FAULTS}) == 25
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 25
