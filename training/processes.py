@@ -29,7 +29,12 @@ class Processes:
 
         Args:
             cpu: Stay on the CPU, whose kernels give the same numbers for the same seed.
+
+        Raises:
+            ValueError: if there is to be a GPU and torch finds none, where accelerate would go on without.
         """
+        if not cpu and not torch.cuda.is_available():
+            raise ValueError(f"--device gpu: torch {torch.__version__} finds no GPU on this machine")
         state = PartialState(cpu=cpu)
         self.device: torch.device = state.device
         self.count: int = state.num_processes

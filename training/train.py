@@ -155,7 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     week = data.calendar.week_of(as_of - timedelta(microseconds=1))
     version = options.version or f"{data.name}-w{week}-{now:%Y%m%d%H%M%S}"
     folders = Folders(options.bundles, options.checkpoints)
-    processes = Processes(cpu=options.device == "cpu")
+    try:
+        processes = Processes(cpu=options.device == "cpu")
+    except ValueError as error:
+        sys.exit(str(error))
     if processes.count > 1 and (options.warm_start or not options.version):
         sys.exit("several processes need a --version that they all know, and cannot go on from a bundle")
     if options.warm_start:

@@ -41,3 +41,17 @@ def test_what_several_processes_cannot_do_is_refused(
     monkeypatch.setattr(train, "Processes", lambda cpu: Mock(count=2, is_first=cpu))
     with pytest.raises(SystemExit, match="several processes need a --version"):
         train.main(["--data", DATA, *places(tmp_path), *options])
+
+
+def test_a_gpu_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match=r"--device gpu: torch .* finds no GPU on this machine"):
+        train.main(["--data", DATA, *places(tmp_path), "--device", "gpu"])
+
+
+def test_a_bundle_that_is_not_to_be_promoted_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "train", Mock())
+    monkeypatch.setattr(train, "promote", Mock())
+    train.main(["--data", DATA, "--recipe", "small", *places(tmp_path), "--promote", "never"])
+    train.train.assert_called_once()
+    train.promote.assert_not_called()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tests.conftest import REPOSITORY_ROOT
-from tests.k8s import availability, edges, hardening, metrics, probes, references, settings, tokens, volumes
+from tests.k8s import availability, edges, hardening, metrics, places, probes, references, settings, tokens, volumes
 from tests.k8s.manifests import Finding, Objects
 
 README = REPOSITORY_ROOT / "k8s/README.md"
@@ -30,6 +30,9 @@ CHECKS: Sequence[Callable[[Objects], list[Finding]]] = (
     settings.check_variables,
     settings.check_listening,
     settings.check_flags,
+    places.check_paths,
+    places.check_written,
+    places.check_waiting,
     metrics.check_scaling,
     metrics.check_figures,
 )

@@ -46,6 +46,11 @@ def _open_range(objects: list[Object]) -> None:
     the(objects, "NetworkPolicy", "valkey")["spec"]["ingress"].append(rule)
 
 
+def _waits_second(objects: list[Object]) -> None:
+    containers = pod_template(the(objects, *_RANKING))["spec"]["initContainers"]
+    containers.insert(0, containers[0] | {"name": "first"})
+
+
 _RANKING = ("Deployment", "ranking")
 _PROMISED = (
     ("unknown field", "unknown-field", set_in(*_RANKING, "spec.replica", 3)),
@@ -185,5 +190,11 @@ _FURTHER = (
         "claim-for-one-node",
         set_in("PersistentVolumeClaim", "bundles", "spec.accessModes", ["ReadWriteOnce"]),
     ),
+    (
+        "flag that names a place where nothing is mounted",
+        "unmounted-path",
+        in_container("CronJob", "retrain", "args.1", "--bundles=/data/bundle"),
+    ),
+    ("container that needs a bundle before the wait", "waits-too-late", _waits_second),
 )  # fmt: skip
 FAULTS = [Fault(*fault) for fault in (*_PROMISED, *_FURTHER)]

@@ -53,7 +53,8 @@ def _put(place: Any, path: str, value: Any) -> None:
     *way, last = path.split(".")
     for key in way:
         place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+    end = int(last) if isinstance(place, list) else last
     if value is None:
-        del place[last]
+        del place[end]
     else:
-        place[last] = value
+        place[end] = value

@@ -70,6 +70,12 @@ def test_the_overlay_asks_for_the_calculated_memory_and_volumes(production: Obje
     assert asked == [f"{SIZES.valkey_volume_gib}Gi", f"{SIZES.bundles_gib}Gi"]
 
 
+def test_a_canary_has_what_productions_pods_have() -> None:
+    ours, theirs = (container(every_overlay()["canary"], "Deployment", name) for name in ("ranking-canary", "ranking"))
+    for part in ("resources", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "envFrom"):
+        assert ours[part] == theirs[part], part
+
+
 def test_the_overlay_has_the_calculated_shards_and_the_names_of_all_servers(production: Objects) -> None:
     data = {one["metadata"]["name"].rpartition("-")[0]: one["data"] for one in production if one["kind"] == "ConfigMap"}
     assert data["shards"]["AISLE_SHARDS"] == str(SIZES.shards)
