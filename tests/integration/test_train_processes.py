@@ -50,8 +50,9 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_bundle_that_is_not_to_be_promoted_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "train", Mock())
-    monkeypatch.setattr(train, "promote", Mock())
+    fitted, promoted = Mock(), Mock()
+    monkeypatch.setattr(train, "train", fitted)
+    monkeypatch.setattr(train, "promote", promoted)
     train.main(["--data", DATA, "--recipe", "small", *places(tmp_path), "--promote", "never"])
-    train.train.assert_called_once()
-    train.promote.assert_not_called()
+    fitted.assert_called_once()
+    promoted.assert_not_called()
