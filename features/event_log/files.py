@@ -11,10 +11,12 @@ Choices:
 Knows nothing of streams, nor of what a feature is. Ids are as they stand in the files, pseudonyms where those are used.
 """
 
+import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -22,6 +24,8 @@ import polars as pl
 
 from features.atomic import write_atomically
 from features.schema import ATTRIBUTES, INSTANT
+
+logger = logging.getLogger(__name__)
 
 LOGGED = pl.Schema(
     {
@@ -83,6 +87,7 @@ def write_part(folder: Path, shard: int, after: str, last: str, frame: pl.DataFr
 
     Raises:
         ValueError: an id is not `<ms>-<seq>`, `after` is not before `last`, or rows are not as above.
+        OSError: the file cannot be written, for instance because the disk is full.
     """
     first_id, last_id = _id(after), _id(last)
     if first_id >= last_id:
@@ -96,7 +101,11 @@ def write_part(folder: Path, shard: int, after: str, last: str, frame: pl.DataFr
     arrived = frame["arrival_time"].dt.date().unique().to_list() or [_day(last_id)]
     if len(arrived) > 1:
         raise ValueError(f"frame: rows of {len(arrived)} days of arrival")
-    return write_atomically(path_of(folder, arrived[0], shard, first_id, last_id), frame.write_parquet)
+    path = path_of(folder, arrived[0], shard, first_id, last_id)
+    try:
+        return write_atomically(path, frame.write_parquet)
+    except pl.exceptions.PolarsError as error:  # what Polars makes of the system's error once the file is open
+        raise OSError(f"{path}: {error}") from error
 
 
 def split_by_day(after: str, last: str, frame: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
@@ -172,6 +181,13 @@ def parts_of(folder: Path) -> list[Part]:
     return listing
 
 
+def day_folders(folder: Path) -> Iterator[tuple[date, Path]]:
+    """The folder of each day; others, such as somebody's copy of one, are passed over."""
+    for path in (folder / "events").glob("date=*"):
+        if day := _day_of(path):
+            yield day, path
+
+
 def count(rows: pl.LazyFrame) -> int:
     """How many rows there are."""
     total: int = rows.select(pl.len()).collect().item()
@@ -185,14 +201,23 @@ def _all_rows(folder: Path) -> pl.LazyFrame:
 
 def _listing(folder: Path) -> list[Part]:
     found = []
-    for day_folder in (folder / "events").glob("date=*"):
-        day = date.fromisoformat(day_folder.name.removeprefix("date="))
+    for day, day_folder in day_folders(folder):
         with suppress(FileNotFoundError):  # just dropped
             for path in day_folder.iterdir():
                 if match := _FILE_NAME.fullmatch(path.name):
                     shard, after, last = match.groups()
                     found.append(Part(day, int(shard), _id(after), _id(last), path))
     return sorted(found)
+
+
+@cache
+def _day_of(day_folder: Path) -> date | None:
+    """The day that a folder's name says; None, and a line in the log, where it says none."""
+    try:
+        return date.fromisoformat(day_folder.name.removeprefix("date="))
+    except ValueError:
+        logger.warning("passed over what is no day of the log", extra={"path": str(day_folder)})
+        return None
 
 
 def _settled(look: Callable[[], Result]) -> Result:

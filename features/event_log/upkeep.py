@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from features.atomic import locked, make_folder, remove_files, remove_leftovers, write_atomically
-from features.event_log.files import ENTRY, LOGGED, count, in_stream_order, of_shoppers, parts_of, path_of
+from features.event_log.files import ENTRY, LOGGED, count, day_folders, in_stream_order, of_shoppers, parts_of, path_of
 
 
 def compact(folder: Path, day: date) -> int:
@@ -94,6 +94,6 @@ def _upkeep(folder: Path) -> Iterator[None]:
     events = folder / "events"
     make_folder(events)
     with locked(events):
-        for day_folder in events.glob("date=*"):
+        for _, day_folder in day_folders(folder):
             remove_leftovers(day_folder)
         yield

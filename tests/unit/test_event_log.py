@@ -91,6 +91,18 @@ def test_rows_that_do_not_belong_to_a_part_are_refused(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == []
 
 
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = atomic.write_atomically
+    full = Path("/dev/full")
+    monkeypatch.setattr(files, "write_atomically", lambda path, fill: written(path, lambda _: fill(full)))
+    with pytest.raises(OSError, match=r"s0-0-0-.*\.parquet: .*No space left"):
+        write(tmp_path, entry_at(DAYS[0]))
+    assert rows_of(tmp_path) == []
+    assert leftovers(tmp_path) == []
+
+
 def test_how_far_a_shard_is_compares_ids_as_numbers_and_counts_files_without_rows(tmp_path: Path) -> None:
     assert event_log.logged_until(tmp_path, 0) == "0-0"
     write(tmp_path, "999-0")
@@ -229,6 +241,20 @@ def test_a_purge_takes_users_and_visitors_and_only_rewrites_files_that_name_them
     assert event_log.rewrite_without(tmp_path, {"ben"}) == 2
     assert rows_of(tmp_path) == [(0, entry_at(DAYS[0], 2))]
     assert [path.stat().st_ino == inode for path, inode in written.items()] == [False, False, True]
+
+
+def test_a_copy_of_a_day_is_passed_over_and_said(three_parts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows, until = rows_of(three_parts), event_log.logged_until(three_parts, 0)
+    day_folder = three_parts / "events" / "date=2026-03-01"
+    copy = day_folder.with_name("date=2026-03-01.bak")
+    shutil.copytree(day_folder, copy)
+    (three_parts / "events" / "date=2026-03-01.tar.gz").touch()
+    assert (rows_of(three_parts), event_log.logged_until(three_parts, 0)) == (rows, until)
+    assert event_log.compact(three_parts, FIRST) == 3
+    assert event_log.drop_before(three_parts, THIRD) == 4
+    assert len(list(copy.iterdir())) == 4
+    said = {getattr(record, "path", None) for record in caplog.records}
+    assert said == {str(copy), str(copy.with_name("date=2026-03-01.tar.gz"))}
 
 
 # Kills, and others at work
