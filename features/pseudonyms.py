@@ -4,10 +4,11 @@ Choices: the same id under the same key is always the same pseudonym, so that a 
 purge finds them; without the key nobody can try ids out. A pseudonym begins with a mark, and one that is replaced again
 becomes another: nothing that a caller sends is taken for a pseudonym.
 
-Knows nothing of where the key comes from. Another key makes other shoppers of the same people.
+Knows nothing of who has the key. Another key makes other shoppers of the same people.
 """
 
 import hashlib
+from pathlib import Path
 
 import polars as pl
 
@@ -17,6 +18,21 @@ ID_COLUMNS = ("user_id", "visitor_id", "session_id")
 """The columns that say who it was."""
 KEY_BYTES = (16, 64)
 """Least and greatest length of a key."""
+
+
+def read_key(path: Path) -> bytes:
+    """The key that a file holds, without white space around it.
+
+    Raises:
+        ValueError: it is too short or too long for a key; names the file.
+        OSError: it cannot be read.
+    """
+    key = path.read_bytes().strip()
+    try:
+        _check(key)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return key
 
 
 def pseudonym(key: bytes, name: str) -> str:
@@ -29,9 +45,7 @@ def pseudonym(key: bytes, name: str) -> str:
     Raises:
         ValueError: the key is shorter or longer.
     """
-    least, greatest = KEY_BYTES
-    if not least <= len(key) <= greatest:
-        raise ValueError(f"key: {len(key)} bytes, not {least} to {greatest}")
+    _check(key)
     return MARK + hashlib.blake2b(name.encode("utf-8", errors="surrogatepass"), key=key, digest_size=16).hexdigest()
 
 
@@ -47,3 +61,9 @@ def with_pseudonyms(frame: pl.DataFrame, key: bytes) -> pl.DataFrame:
     if not table:
         return frame
     return frame.with_columns(pl.col(columns).replace(list(table), list(table.values())))
+
+
+def _check(key: bytes) -> None:
+    least, greatest = KEY_BYTES
+    if not least <= len(key) <= greatest:
+        raise ValueError(f"key: {len(key)} bytes, not {least} to {greatest}")

@@ -18,6 +18,7 @@ from services.ingest.catalog.root import catalogue
 from services.ingest.memory import MemoryGate
 from services.ingest.metrics import IngestMetrics
 from services.ingest.privacy import Places, on_demand
+from services.ingest.pseudonym_key import pseudonym_key
 from services.ingest.served_bundle import ServedBundle
 from services.ingest.settings import IngestSettings
 from services.ingest.writing import EventWriter
@@ -39,10 +40,10 @@ async def assembled(
     except ValueError as error:
         raise SettingsError(f"AISLE_REDIS: {error}") from None
     try:
-        digest, pseudonym_key = _digest(settings), _key(settings)
+        digest, key = _digest(settings), pseudonym_key(settings)
         writer = EventWriter(client, settings.shards, timeout_seconds, digest, is_cluster(client))
         async with (
-            on_demand(_places(settings), digest, pseudonym_key) as privacy,
+            on_demand(_places(settings), digest, key) as privacy,
             catalogue(settings, client, registry) as items,
             following(Pointer(settings.bundles), bundle.switch_to, settings.swap_poll_seconds),
         ):
@@ -80,13 +81,3 @@ def _digest(settings: IngestSettings) -> Digest:
         return open_digest(settings.live_dir, settings.audit_key_file)
     except (ValueError, OSError) as error:
         raise SettingsError(f"AISLE_AUDIT_KEY_FILE: {error}") from error
-
-
-def _key(settings: IngestSettings) -> bytes | None:
-    file = settings.file("pseudonym_key_file")
-    if file is None:
-        return None
-    try:
-        return file.path.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(f"{file.variable}: {error}") from error

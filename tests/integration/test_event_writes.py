@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from features.clock import to_us
 from services.common.errors import NotServed
 from services.common.process import ManagedProcess, free_port
+from services.common.settings import SettingsError
 from services.common.streams import ShardKeys, connect, shard_of
 from services.common.valkey import ValkeyConfig, start_valkey
 from services.ingest.app import SERVICE_NAME, EventServicer
@@ -352,3 +353,13 @@ async def test_calls_wait_unread_until_there_is_room(bundles: Path, valkey_addre
         assert statuses(await ingest.write(*events("room-late", 1))) == ["ACCEPTED"]
         while ingest.registry.get_sample_value("aisle_request_bytes") != 0:
             await asyncio.sleep(0.01)
+
+
+async def test_a_key_of_pseudonyms_that_is_none_is_refused_at_the_start(
+    bundles: Path, valkey_address: str, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "pseudonyms.key"
+    key_file.write_bytes(b"short")
+    with pytest.raises(SettingsError, match=f"^AISLE_PSEUDONYM_KEY_FILE: {key_file}: key: 5 bytes, not 16 to 64$"):
+        async with running_ingest(bundles, valkey_address, pseudonym_key_file=key_file):
+            pass

@@ -14,6 +14,7 @@ from features.live_items import LiveItem, to_json
 from features.pseudonyms import pseudonym
 from features.transforms import known_events
 from services.common.freshness import lags
+from services.common.settings import SettingsError
 from services.common.streams import BEGINNING, CATALOGUE_CHANGES, CATALOGUE_ITEMS, UPDATERS, WANTED, ShardKeys
 from services.ingest.dead_letters import letters, main, replay
 from services.ingest.seed import seed
@@ -217,6 +218,14 @@ async def test_files_hold_pseudonyms_where_a_key_is_configured(shop: LiveShop) -
         await shop.handled()
     frame = read(shop.folder / "live")
     assert set(frame["user_id"]) == {pseudonym(b"sixteen secret bytes", f"user-{number}") for number in range(5)}
+
+
+async def test_a_key_that_is_none_is_refused_at_the_start(shop: LiveShop) -> None:
+    key_file = shop.folder / "pseudonyms.key"
+    key_file.write_bytes(b"short")
+    with pytest.raises(SettingsError, match=f"^AISLE_PSEUDONYM_KEY_FILE: {key_file}: key: 5 bytes, not 16 to 64$"):
+        async with shop.updater(pseudonym_key_file=key_file):
+            pass
 
 
 async def test_a_commit_is_refused_after_a_purge_an_opt_out_a_takeover_or_itself(shop: LiveShop) -> None:

@@ -1,13 +1,14 @@
 """Pseudonyms: the same for the same id and key, another for anything else."""
 
 import hashlib
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.pseudonyms import MARK, pseudonym, with_pseudonyms
+from features.pseudonyms import MARK, pseudonym, read_key, with_pseudonyms
 from tests.logged import logged, logged_row
 from tests.strategies import texts
 
@@ -33,6 +34,15 @@ def test_another_key_makes_another_pseudonym_and_a_pseudonym_is_an_id_like_any_o
 def test_a_key_of_the_wrong_length_is_refused_without_being_shown(length: int) -> None:
     with pytest.raises(ValueError, match=f"^key: {length} bytes, not 16 to 64$"):
         pseudonym(b"k" * length, "ada")
+
+
+def test_a_key_is_read_without_the_line_break_that_an_editor_adds(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * 16 + b"\n")
+    assert read_key(file) == b"k" * 16
+    file.write_bytes(b"k" * 15 + b"\n")
+    with pytest.raises(ValueError, match=f"^{file}: key: 15 bytes, not 16 to 64$"):
+        read_key(file)
 
 
 @given(st.lists(st.tuples(st.none() | texts, st.none() | texts), min_size=1, max_size=5))

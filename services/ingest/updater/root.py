@@ -18,6 +18,7 @@ from services.common.ending import ended
 from services.common.freshness import lags
 from services.common.pointer import Pointer, following
 from services.common.streams import Unavailable
+from services.ingest.pseudonym_key import pseudonym_key
 from services.ingest.updater.arrivals import Arrivals
 from services.ingest.updater.catalogue_view import Catalogue
 from services.ingest.updater.lease import Leases
@@ -39,7 +40,11 @@ class Updater:
     """Everything an updater does, over a client of one event loop."""
 
     def __init__(self, settings: UpdaterSettings, client: streams.Client, registry: CollectorRegistry) -> None:
-        """Opens the feature store's registry; connects at the first use."""
+        """Opens the feature store's registry; connects at the first use.
+
+        Raises:
+            SettingsError: the file of the pseudonyms' key cannot be read, or holds no key.
+        """
         self._settings, self._client = settings, client
         self._feast = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
         self._clock = Clock(0, lambda: 0)
@@ -66,7 +71,7 @@ class Updater:
             self._store_of,
             seconds=settings.log_seconds,
             events=settings.log_events,
-            pseudonym_key=_key(settings.pseudonym_key_file),
+            pseudonym_key=pseudonym_key(settings),
         )
 
     def use(self, bundle: Bundle) -> None:
@@ -150,6 +155,7 @@ async def updating(
 
     Raises:
         BundleError: the first bundle lacks what live events need.
+        SettingsError: as by `Updater`.
     """
     client, stop = streams.connect(settings.redis, _COMMAND_SECONDS), asyncio.Event()
     updater = Updater(settings, client, registry)
@@ -170,7 +176,3 @@ async def updating(
         stop.set()
         await asyncio.gather(task, return_exceptions=True)
         await client.aclose()
-
-
-def _key(path: Path | None) -> bytes | None:
-    return None if path is None else path.read_bytes().strip()
