@@ -1,15 +1,16 @@
 """The updater over a real Valkey and a real feature store: features equal a recount, the log has every event once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from polars.testing import assert_frame_equal
 from prometheus_client import CollectorRegistry
 
 from features.bundle import REGULAR_PRICES, Bundle, BundleError
-from features.event_log import read
+from features.event_log import files, read
 from features.live_items import LiveItem, to_json
 from features.pseudonyms import pseudonym
 from features.transforms import known_events
@@ -20,7 +21,8 @@ from services.ingest.dead_letters import letters, main, replay
 from services.ingest.seed import seed
 from services.ingest.updater import log_writer
 from services.ingest.updater.lease import Leases
-from services.ingest.updater.root import updating
+from services.ingest.updater.log_writer import LogWriter
+from services.ingest.updater.root import Updater, updating
 from services.ingest.updater.shard_store import Commit, LeaseLost, ShardStore, StateChanged
 from services.ingest.updater.state import lines_of
 from tests.integration.live_shop import SHARDS, LiveShop, kill, until
@@ -96,6 +98,57 @@ async def test_an_updater_that_stops_late_in_its_leases_still_writes_its_last_fi
         await until(late)
         assert shop.logged() == []
     assert shop.logged() == sorted(one.event_id for one in happened)
+
+
+async def test_files_are_written_once_a_full_disk_has_room_again(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, failed = files.write_atomically, set[Path]()
+
+    def full_at_first(path: Path, fill: Callable[[Path], object]) -> Path:
+        if path in failed:
+            return written(path, fill)
+        failed.add(path)
+        return written(path, lambda _: fill(Path("/dev/full")))
+
+    monkeypatch.setattr(files, "write_atomically", full_at_first)
+    happened = shop.events(20)
+    async with shop.updater(log_seconds=0.1):
+        await shop.send(happened)
+
+        async def are_logged() -> bool:
+            return shop.logged() == sorted(one.event_id for one in happened)
+
+        await until(are_logged)
+    assert failed
+
+
+async def test_shards_are_given_back_though_the_last_files_cannot_be_written(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    async def all_owned() -> bool:
+        return None not in await shop.owners()
+
+    monkeypatch.setattr(LogWriter, "write", full)
+    async with shop.updater(lease_seconds=60.0):
+        await until(all_owned)
+    assert await shop.owners() == [None] * SHARDS
+
+
+@pytest.mark.parametrize(("part", "work"), [(Leases, "keep"), (LogWriter, "keep"), (Updater, "_watch")])
+async def test_an_updater_ends_with_what_ends_a_part_of_it(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch, part: type, work: str
+) -> None:
+    async def broken(_: object) -> None:
+        raise LookupError("nobody has foreseen it")
+
+    monkeypatch.setattr(part, work, broken)
+    async with updating(shop.settings(), shop.bundle, CollectorRegistry()) as task, asyncio.timeout(60.0):
+        with pytest.raises(LookupError, match="foreseen"):
+            await task
 
 
 async def test_two_updaters_share_the_shards_and_one_takes_over(shop: LiveShop) -> None:

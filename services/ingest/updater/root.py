@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -89,11 +89,15 @@ class Updater:
 
         Args:
             stop: set by others; `use` must have been called.
+
+        Raises:
+            Exception: whatever is no outage, in a round or in what goes on beside them: start anew.
         """
         beside = [asyncio.create_task(task) for task in (self._leases.keep(), self._log.keep(), self._watch())]
         try:
             while not stop.is_set():
                 await self._turn()
+                _raise_of(beside)
             await ended(beside[1:2])
             await self._drain()
         finally:
@@ -119,9 +123,16 @@ class Updater:
         try:
             await self._leases.renew()  # a busy machine may have used up most of them, and files need a second
             await self._log.write(everything=True)
-            await self._leases.leave()
         except (Unavailable, OSError) as error:  # whoever takes over does it
             logger.warning("stopped without the last file", extra={"reason": str(error)})
+        finally:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        try:
+            await self._leases.leave()
+        except Unavailable as error:  # leases run out
+            logger.warning("stopped without giving shards back", extra={"reason": str(error)})
 
     async def _watch(self) -> None:
         """Show how old the oldest event is that features do not know."""
@@ -176,3 +187,10 @@ async def updating(
         stop.set()
         await asyncio.gather(task, return_exceptions=True)
         await client.aclose()
+
+
+def _raise_of(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Of tasks that go on for ever: what one has ended with."""
+    for task in tasks:
+        if task.done():
+            task.result()
