@@ -9,6 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from prometheus_client import CollectorRegistry
 
+from features.atomic import write_atomically
 from features.bundle import REGULAR_PRICES, Bundle, BundleError
 from features.event_log import files, read
 from features.live_items import LiveItem, to_json
@@ -87,7 +88,7 @@ async def test_an_updater_that_stops_late_in_its_leases_still_writes_its_last_fi
     shop: LiveShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def late() -> bool:
-        return bool(0 < await shop.client.pttl(ShardKeys(0).owner) < 27_000)
+        return 0 < int(await shop.client.pttl(ShardKeys(0).owner)) < 27_000
 
     monkeypatch.setattr(Leases, "keep", Leases.renew)  # once, as on a machine that has no time for it again
     monkeypatch.setattr(log_writer, "_LEASE_SECONDS_MIN", 27.0)
@@ -103,13 +104,13 @@ async def test_an_updater_that_stops_late_in_its_leases_still_writes_its_last_fi
 async def test_files_are_written_once_a_full_disk_has_room_again(
     shop: LiveShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, failed = files.write_atomically, set[Path]()
+    failed = set[Path]()
 
     def full_at_first(path: Path, fill: Callable[[Path], object]) -> Path:
         if path in failed:
-            return written(path, fill)
+            return write_atomically(path, fill)
         failed.add(path)
-        return written(path, lambda _: fill(Path("/dev/full")))
+        return write_atomically(path, lambda _: fill(Path("/dev/full")))
 
     monkeypatch.setattr(files, "write_atomically", full_at_first)
     happened = shop.events(20)
