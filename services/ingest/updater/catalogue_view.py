@@ -1,8 +1,8 @@
 """The items whose categories features are made of: the bundle's and the live ones.
 
-Choices: the live catalogue is read anew only as far as its stream of changes has moved. A live item stands for the
-whole item; a deleted one keeps counting as what the bundle says it was, since what somebody bought goes on saying
-something.
+Choices: the live catalogue is read anew only as far as its stream of changes has moved, or all of it where changes may
+have been trimmed away before they were read. A live item stands for the whole item; a deleted one keeps counting as
+what the bundle says it was, since what somebody bought goes on saying something.
 
 Knows nothing of who changes items.
 """
@@ -59,20 +59,36 @@ class Catalogue:
         return self._facts
 
     async def _read_changes(self) -> bool:
-        """Whether live items have changed since the last call."""
+        """Whether live items have changed since the last call; what has failed in between is read again by the next."""
         with one_error():
-            if self._seen is None:  # all of them; changes that come meanwhile are read once more
-                newest = await self._client.xrevrange(CATALOGUE_CHANGES, count=1)
-                self._take(list((await self._client.hgetall(CATALOGUE_ITEMS)).values()))
-                self._seen = EntryId.parse(newest[0][0]) if newest else BEGINNING
+            if self._seen is None:
+                await self._read_everything()
                 return True
-            changed: set[bytes] = set()
-            while page := await self._client.xrange(CATALOGUE_CHANGES, f"({self._seen}", count=_PAGE):
-                changed |= {fields[b"item_id"] for _, fields in page if b"item_id" in fields}
-                self._seen = EntryId.parse(page[-1][0])
+            newest, changed = await self._changed_after(self._seen)
+            if newest == self._seen:
+                return False
+            oldest = await self._client.xrange(CATALOGUE_CHANGES, count=1)
+            if oldest and EntryId.parse(oldest[0][0]) > self._seen:  # others may have been trimmed away
+                await self._read_everything()
+                return True
             if changed:
                 self._take(await self._client.hmget(CATALOGUE_ITEMS, list(changed)))
-        return bool(changed)
+            self._seen = newest
+            return bool(changed)
+
+    async def _read_everything(self) -> None:
+        """All live items; changes that come meanwhile are read once more."""
+        newest = await self._client.xrevrange(CATALOGUE_CHANGES, count=1)
+        self._take(list((await self._client.hgetall(CATALOGUE_ITEMS)).values()))
+        self._seen = EntryId.parse(newest[0][0]) if newest else BEGINNING
+
+    async def _changed_after(self, position: EntryId) -> tuple[EntryId, set[bytes]]:
+        """The last change, and the ids of the items that have changed."""
+        changed: set[bytes] = set()
+        while page := await self._client.xrange(CATALOGUE_CHANGES, f"({position}", count=_PAGE):
+            changed |= {fields[b"item_id"] for _, fields in page if b"item_id" in fields}
+            position = EntryId.parse(page[-1][0])
+        return position, changed
 
     def _take(self, written: list[bytes | None]) -> None:
         for text in written:
