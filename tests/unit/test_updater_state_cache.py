@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.transforms import ItemFacts
+from services.ingest.updater import state_cache
 from services.ingest.updater.numbered import ItemNumbers, NumberedEvents, hashes_of, merged, numbered
 from services.ingest.updater.state_cache import CachedState, StateCache
-from tests.shop import day, event, events
+from tests.shop import day, event, events, item, items
 
 SECOND_US = 1_000_000
 
@@ -130,6 +132,38 @@ def test_items_keep_their_numbers() -> None:
     before = numbers.of(pl.Series(["a", "b"])).tolist()
     numbers.of(pl.Series(["c"]))
     assert numbers.of(pl.Series(["a", "b", "c"])).tolist() == [*before, 2]
+
+
+def test_made_up_items_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_cache, "_ITEMS_MAX", 100)
+    cache = StateCache(2**20)
+    cache.items.of(pl.Series(map(str, range(100))))
+    cache.put("ada", state_of(1))
+    cache.expire()
+    assert (cache.items.count, is_there(cache, "ada")) == (100, True)
+    cache.items.of(pl.Series(["one more"]))
+    cache.expire()
+    assert (cache.items.count, is_there(cache, "ada")) == (0, False)  # its events are of items by the old numbers
+
+
+def test_items_have_their_places_as_they_come_and_as_facts_change() -> None:
+    numbers = ItemNumbers()
+    shop = facts_of("a", "b")
+    assert numbers.places_in(shop).tolist() == []
+    seen = list[str]()
+    for new in (["b", "made-up"], [], ["a"], ["c"]):
+        numbers.of(pl.Series(new, dtype=pl.String))
+        seen += sorted(new, key=lambda name: numbers.of(pl.Series([name])).item())
+        assert numbers.places_in(shop).tolist() == shop.places_of(pl.Series(seen)).tolist()
+    grown = facts_of("c", "a", "b")
+    assert numbers.places_in(grown).tolist() == grown.places_of(pl.Series(seen)).tolist()
+    assert (numbers.places_in(grown) >= 0).sum() == 3
+
+
+def facts_of(*item_ids: str) -> ItemFacts:
+    """Items without prices."""
+    prices = pl.DataFrame(schema={"item_id": pl.String, "regular_price": pl.Float64})
+    return ItemFacts.of(items(*map(item, item_ids)).select("item_id", "category"), prices)
 
 
 def is_there(cache: StateCache, shopper: str) -> bool:

@@ -8,6 +8,7 @@ Knows nothing of streams, of what is kept, nor of features.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -57,8 +58,10 @@ class ItemNumbers:
 
     def places_in(self, facts: ItemFacts) -> NDArray[np.int64]:
         """By number, the item's place in some facts; -1 for one that is not there."""
-        if facts is not self._facts or len(self._places) != self.count:
-            self._facts, self._places = facts, facts.places_of(pl.Series(list(self._numbers), dtype=pl.String))
+        if facts is not self._facts:
+            self._facts, self._places = facts, np.empty(0, np.int64)
+        if new := list(islice(self._numbers, len(self._places), None)):
+            self._places = np.concatenate([self._places, facts.places_of(pl.Series(new, dtype=pl.String))])
         return self._places
 
 

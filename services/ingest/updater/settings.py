@@ -31,7 +31,8 @@ class UpdaterSettings(ServiceSettings):
     for a larger one. An event that comes after a pause does not wait. Seconds."""
     cache_mb: Annotated[int, Field(ge=0, le=65_536)] = 256
     """Memory for the states of shoppers who acted within the last ten minutes, which are otherwise read and parsed at
-    each of their events: 20 KB for 500 events. MiB; 0 keeps none."""
+    each of their events: 20 KB for 500 events. Beside it, at most two million items that events name are numbered,
+    which takes some 350 MiB. MiB; 0 keeps none."""
     idle_seconds: Annotated[float, Field(gt=0, le=10)] = 0.5
     """How long a wait for new events lasts before shards are taken and given away. Seconds."""
     lease_seconds: Annotated[float, Field(gt=1, le=300)] = 5.0

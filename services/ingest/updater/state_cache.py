@@ -7,6 +7,8 @@ Choices:
 - It is true as long as nobody else changes states. A commit compares the length of the text, so that a state that was
   purged or cut meanwhile is noticed; whoever gets a shard starts with an empty cache.
 - Nothing stays for longer than some minutes after its last use: a shopper who was purged is forgotten here too.
+- Whatever id an event names gets a number, whether there is such an item or not. All of it begins anew where there are
+  too many of them: states hold numbers.
 
 Knows nothing of streams, nor of features.
 """
@@ -23,6 +25,7 @@ _SECONDS = 600.0
 _SHOPPER_BYTES = 400
 """What a shopper takes besides events: id, array and the cache's own entries."""
 _ITEMS_MAX = 2_000_000
+"""Numbered items from which it begins anew: more than a catalogue has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,11 @@ class StateCache:
             self._states[shopper] = CachedState(state.events.copy(), state.length)  # else it holds a whole round's
 
     def expire(self) -> None:
-        """Forget who has done nothing for some minutes; to be called now and then, also where nobody does anything."""
+        """Forget who has done nothing for some minutes, and everybody where too many items are numbered; to be called
+        now and then between rounds, also where nobody does anything."""
         self._states.expire()
+        if self.items.count > _ITEMS_MAX:
+            self.clear()
 
     def clear(self) -> None:
         """Keep nothing: somebody else may have changed states."""
