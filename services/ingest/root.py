@@ -1,7 +1,7 @@
 """The composition root of the ingest service: settings in, services out. Tests hand in their own parts."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import grpc.aio
 from prometheus_client import CollectorRegistry
@@ -10,11 +10,12 @@ from features.shopper_digest import Digest, open_digest
 from services.common.pointer import Pointer, following
 from services.common.server import Register
 from services.common.settings import SettingsError
-from services.common.streams import connect, is_cluster
+from services.common.streams import Client, connect, is_cluster
 from services.ingest import app
 from services.ingest.app import EventServicer
 from services.ingest.catalog import app as catalog
 from services.ingest.catalog.root import catalogue
+from services.ingest.catalog.store import COMMAND_SECONDS
 from services.ingest.memory import MemoryGate
 from services.ingest.metrics import IngestMetrics
 from services.ingest.privacy import Places, on_demand
@@ -35,27 +36,31 @@ async def assembled(
         BundleError: no bundle serves, or it is damaged.
     """
     timeout_seconds = settings.write_timeout_ms / 1000.0
-    try:
-        client = connect(settings.redis, timeout_seconds)
-    except ValueError as error:
-        raise SettingsError(f"AISLE_REDIS: {error}") from None
-    try:
+    async with (
+        aclosing(_client(settings, timeout_seconds)) as client,
+        aclosing(_client(settings, COMMAND_SECONDS)) as patient,  # waits for changes for longer than a batch may take
+    ):
         digest, key = _digest(settings), pseudonym_key(settings)
         writer = EventWriter(client, settings.shards, timeout_seconds, digest, is_cluster(client))
         async with (
             on_demand(_places(settings), digest, key) as privacy,
-            catalogue(settings, client, registry) as items,
+            catalogue(settings, patient, registry) as items,
             following(Pointer(settings.bundles), bundle.switch_to, settings.swap_poll_seconds),
         ):
             events = EventServicer(writer, items.known, bundle.now_us, IngestMetrics(registry), privacy)
             yield _both(app.registration(events), catalog.registration(items.servicer))
-    finally:
-        await client.aclose()
 
 
 def gate(settings: IngestSettings, registry: CollectorRegistry) -> MemoryGate:
     """What bounds the memory of the calls."""
     return MemoryGate(settings.in_flight_bytes_max, settings.request_bytes_max, registry)
+
+
+def _client(settings: IngestSettings, timeout_seconds: float) -> Client:
+    try:
+        return connect(settings.redis, timeout_seconds)
+    except ValueError as error:
+        raise SettingsError(f"AISLE_REDIS: {error}") from None
 
 
 def _places(settings: IngestSettings) -> Places:

@@ -26,6 +26,7 @@ from services.common.towers import VECTOR_WIDTH, FloatArray
 from services.ingest.catalog.app import registration
 from services.ingest.catalog.known import Known
 from services.ingest.catalog.root import catalogue
+from services.ingest.catalog.store import COMMAND_SECONDS
 from services.ingest.settings import IngestSettings
 from tests.integration.conftest import TinyTriton
 
@@ -89,7 +90,7 @@ async def running_catalogue(
     }
     settings = IngestSettings(**(known | changes))
     registry = CollectorRegistry()
-    client = connect(valkey, timeout_seconds=2.0)
+    client = connect(valkey, COMMAND_SECONDS)
     try:
         async with (
             catalogue(settings, client, registry, fold_seconds) as parts,

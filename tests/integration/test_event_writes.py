@@ -23,9 +23,11 @@ from services.common.settings import SettingsError
 from services.common.streams import ShardKeys, connect, shard_of
 from services.common.valkey import ValkeyConfig, start_valkey
 from services.ingest.app import SERVICE_NAME, EventServicer
+from services.ingest.catalog.store import CatalogueStore
 from services.ingest.metrics import IngestMetrics
 from services.ingest.writing import EventWriter
 from tests.event_strategies import plain_event
+from tests.integration.catalog_stack import until
 from tests.integration.ingest_service import RunningIngest, fields, running_ingest, statuses, stored
 from tests.tiny_shop import AS_OF, write_shop_bundle
 
@@ -363,3 +365,22 @@ async def test_a_key_of_pseudonyms_that_is_none_is_refused_at_the_start(
     with pytest.raises(SettingsError, match=f"^AISLE_PSEUDONYM_KEY_FILE: {key_file}: key: 5 bytes, not 16 to 64$"):
         async with running_ingest(bundles, valkey_address, pseudonym_key_file=key_file):
             pass
+
+
+async def test_items_are_followed_though_a_batch_may_take_less_than_that_waits(
+    bundles: Path, valkey_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow, outcomes = CatalogueStore.changes_after, list[object]()
+
+    async def noted(*arguments: Any) -> Any:
+        try:
+            outcomes.append(await follow(*arguments))
+        except Exception as error:
+            outcomes.append(error)
+            raise
+        return outcomes[-1]
+
+    monkeypatch.setattr(CatalogueStore, "changes_after", noted)
+    async with running_ingest(bundles, valkey_address, write_timeout_ms=100):
+        await until(lambda: len(outcomes) >= 2)
+    assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []

@@ -17,10 +17,18 @@ from features.pseudonyms import pseudonym
 from features.transforms import known_events
 from services.common.freshness import lags
 from services.common.settings import SettingsError
-from services.common.streams import BEGINNING, CATALOGUE_CHANGES, CATALOGUE_ITEMS, UPDATERS, WANTED, ShardKeys
+from services.common.streams import (
+    BEGINNING,
+    CATALOGUE_CHANGES,
+    CATALOGUE_ITEMS,
+    UPDATERS,
+    WANTED,
+    EntryId,
+    ShardKeys,
+)
 from services.ingest.dead_letters import letters, main, replay
 from services.ingest.seed import seed
-from services.ingest.updater import log_writer
+from services.ingest.updater import log_writer, root
 from services.ingest.updater.lease import Leases
 from services.ingest.updater.log_writer import LogWriter
 from services.ingest.updater.root import Updater, updating
@@ -150,6 +158,29 @@ async def test_an_updater_ends_with_what_ends_a_part_of_it(
     async with updating(shop.settings(), shop.bundle, CollectorRegistry()) as task, asyncio.timeout(60.0):
         with pytest.raises(LookupError, match="foreseen"):
             await task
+
+
+async def test_an_idle_wait_that_is_longer_than_a_command_may_take_is_no_outage(
+    shop: LiveShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, outcomes = ShardStore.wait, list[object]()
+
+    async def noted(store: ShardStore, after: EntryId, seconds: float) -> bool:
+        try:
+            outcomes.append(await wait(store, after, seconds))
+        except Exception as error:
+            outcomes.append(error)
+            raise
+        return bool(outcomes[-1])
+
+    async def have_waited() -> bool:
+        return len(outcomes) >= SHARDS
+
+    monkeypatch.setattr(ShardStore, "wait", noted)
+    monkeypatch.setattr(root, "_COMMAND_SECONDS", 1.0)
+    async with shop.updater(idle_seconds=2.0):
+        await until(have_waited)
+    assert outcomes[:SHARDS] == [False] * SHARDS
 
 
 async def test_two_updaters_share_the_shards_and_one_takes_over(shop: LiveShop) -> None:

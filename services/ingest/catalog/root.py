@@ -46,7 +46,7 @@ async def catalogue(
 
     Args:
         settings: Say where bundles, Triton, files and rules are.
-        client: Of Valkey; it may take a second over a command.
+        client: Of Valkey, which may take COMMAND_SECONDS over a command.
         registry: For the metrics.
         fold_seconds: How long after a promotion a bundle is folded.
 

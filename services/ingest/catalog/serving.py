@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _READ_MAX = 1000
 _WAIT_MS = 500
-"""Less than a command may take."""
+"""Less than a command of the catalogue's client may take (`store.COMMAND_SECONDS`)."""
 _PAUSE_SECONDS = 0.5
 """Between two attempts while Valkey is away."""
 

@@ -23,7 +23,8 @@ CHANGES_MAX = 100_000
 """About so many changes are kept for those who follow them."""
 ITEMS_PER_SCRIPT = 64
 COMMAND_SECONDS = 2.0
-"""How long a request waits for one command: the client itself tries again for longer where nobody listens."""
+"""How long a command may take, and a request waits for one: the client itself tries again for longer where nobody
+listens."""
 
 LEAVE, DROP = b"", b"-"
 """What becomes of a vector if it is not replaced."""
@@ -47,7 +48,7 @@ class CatalogueStore:
     """The live items of one Valkey. Every method raises `Unavailable` where it does not answer."""
 
     def __init__(self, client: Client) -> None:
-        """Args: client: from `streams.connect`."""
+        """Args: client: from `streams.connect`, with COMMAND_SECONDS."""
         self._client = client
 
     async def read(self, item_ids: Sequence[str]) -> tuple[dict[str, LiveItem], dict[str, LiveItem]]:

@@ -32,6 +32,7 @@ from services.ingest.updater.state_cache import StateCache
 logger = logging.getLogger(__name__)
 
 _COMMAND_SECONDS = 5.0
+"""How long Valkey may take over a command, beside what it is asked to wait."""
 _RETRY_SECONDS = 0.2
 _LAG_SECONDS = 1.0
 
@@ -168,7 +169,7 @@ async def updating(
         BundleError: the first bundle lacks what live events need.
         SettingsError: as by `Updater`.
     """
-    client, stop = streams.connect(settings.redis, _COMMAND_SECONDS), asyncio.Event()
+    client, stop = streams.connect(settings.redis, _COMMAND_SECONDS + settings.idle_seconds), asyncio.Event()
     updater = Updater(settings, client, registry)
     updater.use(bundle)
     used = bundle.root.resolve()
