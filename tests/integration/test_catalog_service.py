@@ -12,13 +12,14 @@ from aisle.v1 import catalog_service_pb2 as messages
 
 from features import bundle as files
 from features.bundle import Bundle, promote
-from features.live_data import read_catalogue
+from features.live_data import read_catalogue, write_catalogue
 from services.common import streams
 from services.common.process import free_port
 from services.common.scorer import TritonScorer
 from services.common.streams import catalogue_vectors
 from services.common.towers import FloatArray, TowerModels
 from services.common.valkey import ValkeyConfig, start_valkey
+from services.ingest.catalog import keeper
 from services.triton.repository import build_repository
 from tests.fakes import FakeScorer
 from tests.integration.catalog_stack import (
@@ -309,6 +310,23 @@ async def test_the_file_for_the_next_training_follows_the_catalogue(
         ("WINE", 8.0, False, False),
         ("item-3", 4.0, False, True),
     ]
+
+
+async def test_a_file_that_could_not_be_written_is_written_later(
+    shop: RunningCatalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = list[int]()
+
+    def full_at_first(live: Path, table: pl.DataFrame) -> Path:
+        if table.height and not failed:
+            failed.append(table.height)
+            raise OSError("No space left on device")
+        return write_catalogue(live, table)
+
+    monkeypatch.setattr(keeper, "write_catalogue", full_at_first)
+    await shop.upsert(WINE)
+    await until(lambda: failed)
+    await until(lambda: read_catalogue(tmp_path / "live").height == 1)
 
 
 async def second_bundle(first: Bundle, triton: TinyTriton, scorer: TritonScorer) -> tuple[Bundle, FakeScorer]:

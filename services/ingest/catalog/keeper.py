@@ -109,8 +109,8 @@ class Keeper:
             logger.info("forgot the vectors of %s", ", ".join(gone) or "no bundle")
 
     async def _write_file(self) -> None:
-        self._is_dirty = False
         self._file_at = time.monotonic() + self._file_seconds
         table = self._folding.table()
         self._live.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(write_catalogue, self._live, table)
+        self._is_dirty = False  # what changed meanwhile is in `changed`
