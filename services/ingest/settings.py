@@ -15,7 +15,8 @@ class IngestSettings(ServiceSettings):
 
     What an accepted event is worth is said by Valkey's own `appendfsync`: with `always` it is on the disk before it is
     acknowledged and outlives a power cut; with `everysec` it outlives the end of any process, Valkey's included, and a
-    machine that stops loses the last second.
+    machine that stops loses the last second. Either holds for the server that acknowledged it: replicas are told
+    afterwards, so that one that takes over, as in a cluster, may lack what was acknowledged a moment before.
     """
 
     NEEDS: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -63,7 +63,9 @@ class EventServiceServicer:
 
     def WriteEvents(self, request, context):
         """Writes a batch of events. Each has a status of its own: a bad one does not stop the others. An event is accepted only
-        when it is durable. Safe to repeat: an `event_id` that was accepted before changes nothing.
+        when the server that keeps it has it, on its disk as that server is set up. Copies of it on other servers are made
+        afterwards: one that takes over may lack what was accepted a moment before. Safe to repeat: an `event_id` that was
+        accepted before changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
