@@ -144,6 +144,7 @@ def _load(options: argparse.Namespace, target: Target) -> Load:
         environment=options.environment,
         bundle=serving_path(options.bundles) if has_bundle else None,
         data=options.data,
+        cache=options.build / "data",
         journeys=journeys,
         seed=options.seed,
         workers=options.workers,

@@ -32,6 +32,8 @@ class Plan(Access):
     bundle: str | None
     """Folder or pointer; None: nobody visits but strangers, who see what they are shown."""
     data: str | None
+    cache: str
+    """Folder where adapters keep prepared copies of it."""
     journeys: str
     timeout_seconds: float
     connections: int
@@ -91,6 +93,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Conducting | Working
         workers=options.workers + options.remote_workers,
         bundle=_unless_none(options.bundle),
         data=_unless_none(options.data),
+        cache=str(options.cache),
         journeys=options.journeys,
         timeout_seconds=options.timeout,
         connections=options.connections,
@@ -124,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whose items are visited; none: only with --journeys home",
     )
     add("--data", default="complete-journey", help="whose shoppers visit; none: shoppers that nobody knows")
+    add("--cache", type=Path, default=Path("build/data"), metavar="DIR", help="prepared data (default %(default)s)")
     add("--timeout", type=_positive, default=0.5, metavar="SECONDS", help="of a call, retries included")
     add("--connections", type=_count, default=1, metavar="N", help="of each worker to the ranking service")
     add("--seed", type=int, default=0)

@@ -65,7 +65,7 @@ class Population:
     _of_items: Zipf
 
     @classmethod
-    def of(cls, bundle: Path, data: str | None, cache: Path = Path("build/data")) -> Self:
+    def of(cls, bundle: Path, data: str | None, cache: Path) -> Self:
         """The population of a shop.
 
         Args:

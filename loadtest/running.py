@@ -34,6 +34,8 @@ class Load(Access):
     bundle: Path | None
     """Whose items are visited; None: only where `journeys` is `home`."""
     data: str
+    cache: Path
+    """Where prepared data is kept."""
     journeys: str
     seed: int
     workers: int
@@ -52,9 +54,9 @@ class Load(Access):
             rate: The words that say how many visits when.
         """
         words: list[object] = ["--ranking", self.ranking, "--ingest", self.ingest or "none", "--out", out]
-        words += ["--environment", self.environment, "--data", self.data, "--journeys", self.journeys]
+        words += ["--environment", self.environment, "--data", self.data, "--cache", self.cache]
         words += ["--seed", self.seed, "--workers", self.workers, "--timeout", self.timeout_seconds, *rate]
-        words += ["--bundle", self.bundle or "none", "--connections", self.connections]
+        words += ["--bundle", self.bundle or "none", "--journeys", self.journeys, "--connections", self.connections]
         words += ["--remote-workers", self.remote_workers]
         words += ["--web-ui", self.web_ui] if self.web_ui is not None else []
         return [sys.executable, "-m", "loadtest.generator", *map(str, words), *self.words()]

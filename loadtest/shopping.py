@@ -112,7 +112,7 @@ def _events(address: str, access: Access) -> _Events:
 
 def _population(plan: Plan) -> Population:
     if plan.bundle is not None:
-        return Population.of(Path(plan.bundle), plan.data)
+        return Population.of(Path(plan.bundle), plan.data, Path(plan.cache))
     nothing = pl.DataFrame({"item_id": ["0"], "title": [""], "price": [None]}, schema_overrides={"price": pl.Float64})
     return Population.from_tables([str(number) for number in range(STRANGERS)], nothing)
 

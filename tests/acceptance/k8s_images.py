@@ -20,6 +20,8 @@ from tests.acceptance.shop_in_images import ShopInImages
 _RANKING_MB_MAX = 1200.0
 _RANKING_MB_GOAL = 900.0
 _ITEMS = 10
+_GPU_MODELS = 4
+"""Tokenizer, encoder, both as one, and the interest tower."""
 _FOR_YOU = messages.PLACEMENT_RECOMMENDED_FOR_YOU
 
 
@@ -88,12 +90,14 @@ def _at_work(laid: Mapping[str, Image], folder: Path) -> list[Row]:
     """Every image does what it is for; what fails ends the line with the end of its log."""
     shop = ShopInImages(laid, folder)
     shop.train()
+    models = shop.gpu_models()
     with shop.serving(), RecommendationClient(shop.address("ranking"), timeout_seconds=10.0) as client:
         reply = client.recommend(messages.RecommendRequest(placement=_FOR_YOU, user_id="1", page_size=_ITEMS))
         degradations = [messages.Degradation.Name(value) for value in reply.degradations]
         status, run = shop.visit()
     return [
         holds("training, materialise, seed: done; triton, retrieval, ranking, ingest, updater: serving", value=True),
+        holds("the GPU's models are built by the pod's own command", value=len(models) == _GPU_MODELS),
         at_least("items of a Recommend", len(reply.results), _ITEMS),
         holds("nothing was missing in that reply", value=not degradations),
         told("what was", ", ".join(degradations) or "nothing"),

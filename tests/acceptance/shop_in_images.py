@@ -14,6 +14,9 @@ from services.common.process import ManagedProcess, free_port
 from services.common.valkey import ValkeyConfig, start_valkey
 from services.stack import serving
 from tests.acceptance.containers import Image
+from tests.conftest import REPOSITORY_ROOT
+from tests.k8s.manifests import named
+from tests.k8s.overlays import every_overlay
 
 _DATA = "synthetic:user_count=300,item_count=300,weeks=12,seed=7"
 _CUTOFF_WEEK = "10"
@@ -22,6 +25,7 @@ _JOB_SECONDS = 1800.0
 _SERVERS = ("triton-cpu", "retrieval", "ranking", "ingest", "updater")
 """In the order in which they start."""
 _RUN = "/data/training/run"
+GPU = REPOSITORY_ROOT / "k8s/components/gpu"
 _FOLDERS = ("bundles", "live", "training", "state")
 
 
@@ -62,6 +66,29 @@ class ShopInImages:
                 server = stopping.enter_context(self._server(role))
                 server.wait_ready(serving(self.address(role)), _READY_SECONDS)
             yield
+
+    def gpu_models(self) -> set[str]:
+        """Names of the models that the init container of Triton on a GPU leaves, run as the manifest says."""
+        triton = named(every_overlay()["production"], "Deployment", "triton")["spec"]["template"]["spec"]
+        [building] = [one for one in triton["initContainers"] if one["name"] == "build-models"]
+        empty = {path: self._empty_dir(path) for path in ("/models", "/packages")}
+        image = self._images["triton-cpu"]
+        given = {"/data/bundles": self._folder / "bundles", "/build": GPU}
+        command = image.command(building["command"], mounts=empty, read_only=given)
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_JOB_SECONDS)
+        if run.returncode:
+            raise RuntimeError(f"build-models ended with status {run.returncode}: {run.stderr[-3000:]}")
+        if not (empty["/packages"] / "tokenizers/__init__.py").exists():
+            raise RuntimeError("build-models left no tokenizers")
+        return {path.name for path in (empty["/models"] / "repository").iterdir()}
+
+    def _empty_dir(self, path: str) -> Path:
+        """As the kubelet makes one for a pod with an fsGroup: root's, and its group's to write to."""
+        folder = self._folder / f"empty{path.replace('/', '-')}"
+        folder.mkdir()
+        os.chown(folder, 0, self._images["triton-cpu"].user()[1])
+        folder.chmod(0o2770)
+        return folder
 
     def visit(self) -> tuple[int, Path]:
         """Shoppers of the load test's image for some seconds: its exit status, and the folder of the run."""

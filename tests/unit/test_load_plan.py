@@ -1,11 +1,13 @@
 """The generator's command line."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from loadtest.plan import Conducting, Working, read_options
 from loadtest.profiles import PROFILES
+from loadtest.running import Load
 
 BASE = ["--ranking", "shop:8010", "--out", "run"]
 
@@ -29,6 +31,30 @@ def test_a_profile_and_its_base_rate() -> None:
 def test_a_constant_rate() -> None:
     plan = conducted("--rate-seconds", "40", "20", "--ingest", "none").plan
     assert (plan.profile, plan.visits_per_second, plan.rates().seconds, plan.ingest) == ("constant", 40.0, 20.0, None)
+
+
+def test_a_generator_is_told_all_that_a_load_says() -> None:
+    load = Load(
+        ranking="shop:8010",
+        ingest="shop:8012",
+        environment="staging",
+        bundle=Path("bundles/one"),
+        data="parquet:shop",
+        cache=Path("build/here/data"),
+        journeys="all",
+        seed=7,
+        workers=2,
+        timeout_seconds=1.5,
+        remote_workers=1,
+    )
+    [_python, _m, module, *words] = load.command(Path("run"), "--rate-seconds", 3, 4)
+    assert module == "loadtest.generator"
+    conducting = read_options(words)
+    assert isinstance(conducting, Conducting)
+    told = asdict(conducting.plan)
+    same = ("ranking", "ingest", "environment", "data", "journeys", "seed", "timeout_seconds", "connections")
+    assert {name: told[name] for name in same} == {name: getattr(load, name) for name in same}
+    assert (told["bundle"], told["cache"], told["workers"]) == ("bundles/one", "build/here/data", 3)
 
 
 def test_remote_workers_are_workers_too() -> None:

@@ -18,6 +18,8 @@ from tests.shop import event, events, item, items
 from tests.tiny_shop import AS_OF, write_shop_bundle
 
 DRAWS = 60_000
+NOWHERE = Path("/nowhere")
+"""A cache that nothing is kept in."""
 
 
 @pytest.fixture
@@ -120,14 +122,14 @@ def test_items_come_from_the_bundle_by_popularity(tmp_path: Path) -> None:
     ids = pl.read_parquet(bundle.path(files.ITEMS))["item_id"]
     by_rank = ids.gather(np.load(bundle.path(files.POPULARITY))).to_list()
     for path in (tmp_path / "bundles" / "serving", bundle.root):
-        assert Population.of(path, None).items == by_rank
+        assert Population.of(path, None, NOWHERE).items == by_rank
 
 
 def test_sensitive_items_are_nobodys_errand(tmp_path: Path) -> None:
     bundle = write_shop_bundle(tmp_path / "bundles", seed=1)
-    everything = set(Population.of(bundle.root, None).items)
+    everything = set(Population.of(bundle.root, None, NOWHERE).items)
     hidden = sorted(everything)[:7]
-    assert set(Population.of(with_sensitive(bundle, hidden), None).items) == everything - set(hidden)
+    assert set(Population.of(with_sensitive(bundle, hidden), None, NOWHERE).items) == everything - set(hidden)
 
 
 def test_shoppers_come_from_the_data_the_most_active_first(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_shoppers_come_from_the_data_the_most_active_first(tmp_path: Path) -> No
 
 def test_without_data_strangers_come(tmp_path: Path) -> None:
     bundle = write_shop_bundle(tmp_path / "bundles", seed=1)
-    assert len(set(Population.of(bundle.root, None).shoppers)) == STRANGERS
+    assert len(set(Population.of(bundle.root, None, NOWHERE).shoppers)) == STRANGERS
 
 
 def test_data_of_which_the_bundle_knows_nothing_is_refused_by_name(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_data_of_which_the_bundle_knows_nothing_is_refused_by_name(tmp_path: Pat
 
 def test_what_is_no_bundle_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=str(tmp_path)):
-        Population.of(tmp_path, None)
+        Population.of(tmp_path, None, NOWHERE)
 
 
 def test_nobody_and_nothing_are_no_population() -> None:
