@@ -23,7 +23,7 @@ bundles/serving: | install
 test: lint .venv-k8s           ## everything that needs no GPU, real Triton and Valkey included
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov
 
-accept: bundles/serving        ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
+accept: bundles/serving $(if $(filter k8s,$(AREA)),.venv-k8s) ## full-size checks: make accept AREA=quality [LINE=2 BEAUTY=DIR]
 	$(BIN)/python -m tests.acceptance $(AREA) $(if $(LINE),--line $(LINE)) $(if $(BEAUTY),--data $(BEAUTY))
 
 loadtest: bundles/serving      ## three minutes of shoppers against a stack of this machine's own, and a verdict
