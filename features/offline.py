@@ -1,7 +1,8 @@
 """Tables of features as files: what they must look like, and where Feast's file source finds them.
 
 Choice: one Parquet file per instant in a folder whose name carries the feature fingerprint, so that Feast's historical
-retrieval sees every instant and never two schemas.
+retrieval sees every instant and never two schemas. What is not finished lies there hidden, and Feast's reader looks at
+no hidden file.
 
 This module does not know Feast, nor how a value is computed (transforms).
 """
@@ -13,6 +14,7 @@ from typing import Literal, TypeAlias
 import polars as pl
 
 from features import spec
+from features.atomic import write_atomically
 from features.clock import to_us
 
 EntityName: TypeAlias = Literal["user", "item"]
@@ -75,10 +77,6 @@ def write_offline(frame: pl.DataFrame, entity: EntityName, as_of: datetime, offl
         ValueError: if the table is not the entity's (see `check_table`) or `as_of` has no time zone.
     """
     check_table(frame, entity)
-    folder = offline_folder(entity, offline_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{utc(as_of):%Y%m%dT%H%M%S.%fZ}.parquet"
-    unfinished = offline_dir / f".{folder.name}-{path.name}"
+    path = offline_folder(entity, offline_dir) / f"{utc(as_of):%Y%m%dT%H%M%S.%fZ}.parquet"
     stamp = pl.lit(utc(as_of), dtype=pl.Datetime("us", "UTC"))
-    frame.with_columns(event_timestamp=stamp, created=stamp).write_parquet(unfinished)
-    return unfinished.rename(path)
+    return write_atomically(path, frame.with_columns(event_timestamp=stamp, created=stamp).write_parquet)

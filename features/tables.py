@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from features.atomic import write_atomically
 from features.schema import TABLES, SchemaError
 from features.validation import ORIGINAL, PROBLEM, Checked, validate
 
@@ -57,8 +58,7 @@ def write_rejects(checked: Checked, rejects_dir: Path, stem: str) -> None:
         side_file.unlink(missing_ok=True)
         _log.info("%s", checked.summary())
         return
-    rejects_dir.mkdir(parents=True, exist_ok=True)
-    checked.rejects.write_ndjson(side_file)
+    write_atomically(side_file, checked.rejects.write_ndjson)
     _log.warning("%s; all of them in %s", checked.summary(), side_file)
 
 

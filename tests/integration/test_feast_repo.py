@@ -94,7 +94,8 @@ def test_the_yaml_file_and_open_store_configure_the_same_stores(
 
 def test_feast_finds_in_the_files_what_was_known_at_an_instant(store: Any, tmp_path: Path) -> None:
     older, newer = (random_user_frame(5, np.random.default_rng(seed)) for seed in (4, 5))
-    write_offline(newer, "user", AS_OF, tmp_path / "offline")
+    written_path = write_offline(newer, "user", AS_OF, tmp_path / "offline")
+    (written_path.parent / f".{written_path.name}.0123.tmp").write_bytes(b"PAR1 and not finished")
     write_offline(newer, "user", AS_OF - timedelta(days=7), tmp_path / "offline")
     write_offline(older, "user", AS_OF - timedelta(days=7), tmp_path / "offline")  # replaces the one before
     asked = pd.DataFrame({"user_id": ["user-3"] * 2, "event_timestamp": [AS_OF - timedelta(days=1), AS_OF]})
@@ -109,7 +110,8 @@ def test_feast_finds_in_the_files_what_was_known_at_an_instant(store: Any, tmp_p
 async def test_feasts_own_materialize_fills_the_batch_views_and_leaves_the_live_view_alone(
     store: Any, users: pl.DataFrame, items: pl.DataFrame, tmp_path: Path
 ) -> None:
-    write_offline(users, "user", AS_OF, tmp_path / "offline")
+    path = write_offline(users, "user", AS_OF, tmp_path / "offline")
+    (path.parent / f".{path.name}.0123.tmp").write_bytes(b"PAR1 and not finished")
     write_offline(items[:5], "item", AS_OF, tmp_path / "offline")
     store.materialize(AS_OF - timedelta(days=1), AS_OF + timedelta(seconds=1))
     reader = UserReader(store, timeout_s=PATIENT_SECONDS)

@@ -37,6 +37,24 @@ def test_a_malformed_event_file_keeps_its_good_rows_and_puts_bad_ones_aside(
     assert f"{path}: 2 of 4 rows rejected; first: row 1, column event_type: is none of view" in caplog.text
 
 
+def test_a_side_file_that_could_not_be_written_whole_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rejects = write(tmp_path, "events.jsonl", EVENT % "e1", "Ärger"), tmp_path / "rejects"
+    read_table(path, "events", rejects)
+    before = side_file(rejects, "events")
+
+    def full_disk(_: pl.DataFrame, target: Path) -> None:
+        target.write_bytes("Ä".encode()[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_ndjson", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        read_table(path, "events", rejects)
+    assert side_file(rejects, "events") == before
+    assert [found.name for found in rejects.iterdir()] == ["events.rejects.jsonl"]
+
+
 def test_a_csv_file_is_read_cell_by_cell(tmp_path: Path) -> None:
     path = write(
         tmp_path,
