@@ -50,10 +50,21 @@ def remove_files(folder: Path, paths: list[Path]) -> None:
         _flush(folder)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted `write_atomically` calls left in a folder; waits for those that are at work."""
+def is_unfinished(path: Path) -> bool:
+    """Whether `write_atomically` calls a file so for as long as it is not in its place."""
+    return path.match(_LEFTOVERS)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove what interrupted `write_atomically` calls left in a folder; waits for those that are at work.
+
+    Returns:
+        How many files that were.
+    """
     with locked(folder):
-        remove_files(folder, list(folder.glob(_LEFTOVERS)))
+        leftovers = list(folder.glob(_LEFTOVERS))
+        remove_files(folder, leftovers)
+    return len(leftovers)
 
 
 def make_folder(folder: Path) -> None:
@@ -71,6 +82,18 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # also unlocks
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a file that is there for nothing else; it is made if absent and stays. Waits for whoever holds it."""
+    make_folder(lock.parent)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)  # also unlocks

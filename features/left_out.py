@@ -5,17 +5,20 @@ Choices:
   more, and of the live log those that arrived after `until`; none where there is no `until`, which is who is opted out
   now. So data that is prepared anew from the shop's files does not bring back who was purged.
 - The list outlives a purge, and so it holds no ids.
+- Whoever takes shoppers out of files that others write, too, holds `rewriting.lock` meanwhile: of two who read a file,
+  filter it and put it back, each would bring back whom the other took out.
 
 Knows nothing of how anybody came into it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from features.atomic import locked, make_folder, write_atomically
+from features.atomic import alone, locked, make_folder, write_atomically
 from features.schema import INSTANT, SchemaError
 from features.shopper_digest import LEFT_OUT_FOLDER, Digest
 from features.tables import read_parquet
@@ -25,6 +28,7 @@ LEFT_OUT = pl.Schema({"digest": pl.String(), "until": INSTANT})
 
 _NAMES = pl.Schema({"user_id": pl.String(), "until": INSTANT})
 _FILE = "shoppers.parquet"
+_LOCK = "rewriting.lock"
 
 
 def read_left_out(live: Path) -> pl.DataFrame:
@@ -65,6 +69,13 @@ def named(left_out: pl.DataFrame, names: Iterable[str], digest: Digest) -> pl.Da
     digests = {name: digest(name) for name in names} if until else {}
     found = {name: until[of_name] for name, of_name in digests.items() if of_name in until}
     return pl.DataFrame({"user_id": list(found), "until": list(found.values())}, schema=_NAMES)
+
+
+@contextmanager
+def rewriting(live: Path) -> Iterator[None]:
+    """Be the only one, of all processes over a live folder, who takes shoppers out of files; waits for its turn."""
+    with alone(live / _LOCK):
+        yield
 
 
 def _change(live: Path, digests: Collection[str], until: datetime | None, *, keep_opted_out: bool) -> None:

@@ -3,9 +3,11 @@
 Choices:
 - Tables are found by what they are: a Parquet file with a column that names shoppers, a JSON Lines file of rejected
   rows. So a table that an evaluation leaves behind, or the next kind of cache, is found without being listed here.
-- Each file is replaced atomically; its other rows stay, in their order.
-- What a killed writer left half-written (hidden, unreadable) counts as a record and is removed. Any other file that
-  cannot be read stops the purge: nobody can say whom it names.
+- Each file is replaced atomically; its other rows stay, in their order. One process at a time reads files to put them
+  back filtered, or two would bring back each other's shoppers (features/left_out.py).
+- A file that is not finished counts as a record. A purge waits for whoever is at work on it, removes what a killed
+  writer left half-written, and then looks for tables. Any other file that cannot be read stops the purge: nobody can
+  say whom it names.
 - Files hold ids or their pseudonyms: both are looked for.
 
 Weights, indices and bundles hold no ids (training keeps none per shopper). What a model has learned from a shopper ends
@@ -16,6 +18,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,8 @@ from typing import Any
 import polars as pl
 
 from features import event_log
-from features.atomic import remove_leftovers, write_atomically
+from features.atomic import is_unfinished, remove_leftovers, write_atomically
+from features.left_out import rewriting
 from services.common.streams import Unavailable
 from services.ingest.privacy.shopper import Shopper
 
@@ -51,28 +55,46 @@ class EventFiles:
 class Tables:
     """Parquet and JSON Lines below a folder."""
 
-    def __init__(self, name: str, folder: Path, besides: Iterable[Path] = ()) -> None:
+    def __init__(self, name: str, folder: Path, live_dir: Path, besides: Iterable[Path] = ()) -> None:
         """Take all of a folder.
 
         Args:
             name: As PurgedStore calls it.
             folder: May be absent.
+            live_dir: As for every process; says who takes shoppers out of files now.
             besides: Folders within that are other stores'.
         """
         self.name = name
-        self._folder, self._besides = folder, [path.resolve() for path in besides]
+        self._folder, self._live_dir, self._besides = folder, live_dir, [path.resolve() for path in besides]
 
     async def count(self, shopper: Shopper) -> int:
         """How many rows."""
-        return await asyncio.to_thread(self._sum, shopper, _count_rows, _count_lines)
+        return await asyncio.to_thread(self._count, shopper)
 
     async def remove(self, shopper: Shopper) -> int:
         """Remove them."""
-        return await asyncio.to_thread(self._sum, shopper, _remove_rows, _remove_lines)
+        return await asyncio.to_thread(self._remove, shopper)
+
+    def _count(self, shopper: Shopper) -> int:
+        return len(self._unfinished()) + self._sum(shopper, _count_rows, _count_lines)
+
+    def _remove(self, shopper: Shopper) -> int:
+        with rewriting(self._live_dir):
+            # Before tables are looked for: whoever was at work has put another one into its place.
+            leftover_count = 0
+            for folder in sorted({path.parent for path in self._unfinished()}):
+                with suppress(FileNotFoundError):  # the folder was a draft
+                    leftover_count += remove_leftovers(folder)
+            return leftover_count + self._sum(shopper, _remove_rows, _remove_lines)
+
+    def _unfinished(self) -> list[Path]:
+        return [path for path in self._paths() if is_unfinished(path)]
 
     def _sum(self, shopper: Shopper, rows: "_Work", lines: "_Work") -> int:
         count = 0
         for path in self._paths():
+            if is_unfinished(path):
+                continue
             work = lines if path.suffix == ".jsonl" else rows
             try:
                 count += work(path, shopper.names)
@@ -83,26 +105,20 @@ class Tables:
                     raise Unavailable(f"{path}: cannot be read") from error
                 count += 1
                 if work is _remove_rows:
-                    _remove_leftover(path)
+                    path.unlink(missing_ok=True)
         return count
 
     def _paths(self) -> Iterator[Path]:
         for path in sorted(self._folder.rglob("*")):
             # Hidden files too: what a killed writer left behind may name shoppers.
             is_table = path.suffix in {".parquet", ".jsonl"} or ".parquet." in path.name
+            is_table = is_table or (".jsonl." in path.name and is_unfinished(path))
             if is_table and path.is_file() and not path.is_symlink() and not self._is_besides(path):
                 yield path
 
     def _is_besides(self, path: Path) -> bool:
         whole = path.resolve()
         return any(whole.is_relative_to(folder) for folder in self._besides)
-
-
-def _remove_leftover(path: Path) -> None:
-    if path.suffix == ".tmp":
-        remove_leftovers(path.parent)  # waits for whoever is still writing one
-    else:
-        path.unlink(missing_ok=True)
 
 
 _Work = Callable[[Path, frozenset[str]], int]

@@ -45,7 +45,8 @@ class Parts:
     fed_by_updaters: Sequence[PersonalStore]
     """Files that updaters write."""
     others: Sequence[PersonalStore]
-    """Files that nothing is written into while shoppers act."""
+    """Files that jobs write, also while shoppers act. A purge waits for what is being written; a job that has read of a
+    shopper before and writes afterwards must look at the list of step 1 again, as features/materialise.py does."""
     opt_outs: OptOuts
     handover: Handover
     exports: Exports

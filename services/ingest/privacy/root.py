@@ -45,8 +45,13 @@ async def opened(places: Places, digest: Digest, pseudonym_key: bytes | None = N
                 online=OnlineStore(eraser),
                 fed_by_updaters=[EventFiles(places.live_dir)],
                 others=[
-                    Tables("offline_files", places.offline_dir),
-                    Tables("training_cache", places.training_dir, besides=(places.live_dir, places.offline_dir)),
+                    Tables("offline_files", places.offline_dir, places.live_dir),
+                    Tables(
+                        "training_cache",
+                        places.training_dir,
+                        places.live_dir,
+                        besides=(places.live_dir, places.offline_dir),
+                    ),
                 ],
                 opt_outs=OptOuts(client, places.shards, places.live_dir),
                 handover=Handover(client, _LEASE_SECONDS, _HANDOVER_SECONDS),
