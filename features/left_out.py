@@ -5,6 +5,8 @@ Choices:
   more, and of the live log those that arrived after `until`; none where there is no `until`, which is who is opted out
   now. So data that is prepared anew from the shop's files does not bring back who was purged.
 - The list outlives a purge, and so it holds no ids.
+- A job that writes what it read before looks at the list again after its last write (`NewlyLeftOut`), since a purge
+  looks at its stores only once: of the two one always comes after the other's list or rows.
 - Whoever takes shoppers out of files that others write, too, holds `rewriting.lock` meanwhile: of two who read a file,
   filter it and put it back, each would bring back whom the other took out.
 
@@ -20,7 +22,7 @@ import polars as pl
 
 from features.atomic import alone, locked, make_folder, write_atomically
 from features.schema import INSTANT, SchemaError
-from features.shopper_digest import LEFT_OUT_FOLDER, Digest
+from features.shopper_digest import LEFT_OUT_FOLDER, Digest, configured_key_file, open_digest
 from features.tables import read_parquet
 
 LEFT_OUT = pl.Schema({"digest": pl.String(), "until": INSTANT})
@@ -69,6 +71,36 @@ def named(left_out: pl.DataFrame, names: Iterable[str], digest: Digest) -> pl.Da
     digests = {name: digest(name) for name in names} if until else {}
     found = {name: until[of_name] for name, of_name in digests.items() if of_name in until}
     return pl.DataFrame({"user_id": list(found), "until": list(found.values())}, schema=_NAMES)
+
+
+class NewlyLeftOut:
+    """Who comes into the list, or into it once more, while a job is at work. To be made before the job reads data."""
+
+    def __init__(self, live: Path) -> None:
+        """Look for the first time.
+
+        Args:
+            live: The live folder; may be absent.
+
+        Raises:
+            SchemaError: as by `read_left_out`.
+        """
+        self.live = live
+        self._seen = read_left_out(live)
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """Those of some ids who came into the list since it was looked at last.
+
+        Raises:
+            SchemaError: as by `read_left_out`.
+            ValueError, OSError: as by `audit_key`.
+        """
+        listed = read_left_out(self.live)
+        new = listed.join(self._seen, on=LEFT_OUT.names(), how="anti", nulls_equal=True)
+        self._seen = listed
+        if new.is_empty():
+            return []
+        return named(new, names, open_digest(self.live, configured_key_file()))["user_id"].to_list()
 
 
 @contextmanager

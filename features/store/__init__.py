@@ -22,7 +22,7 @@ from features.feast_repo import define, open_store
 from features.offline import write_offline
 from features.store.asking import StoreUnavailable, close_store
 from features.store.shoppers import UserEraser, UserReader, UserWriter
-from features.store.tables import materialise, read_items
+from features.store.tables import materialise, read_items, take_back
 
 __all__ = [
     "StoreUnavailable",
@@ -34,5 +34,6 @@ __all__ = [
     "materialise",
     "open_store",
     "read_items",
+    "take_back",
     "write_offline",
 ]

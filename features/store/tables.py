@@ -5,7 +5,7 @@ Knows nothing of single shoppers' rows.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import polars as pl
 from feast import FeatureStore
@@ -50,6 +50,21 @@ def materialise(
     stamp = utc(as_of)
     _overwrite(store, "user_batch", rows_of(user_frame, "user", stamp), progress)
     _overwrite(store, "item", rows_of(item_frame, "item", stamp), progress)
+
+
+def take_back(store: FeatureStore, user_ids: Iterable[str]) -> None:
+    """Remove what `materialise` wrote of some shoppers; rows that updaters pushed stay. Safe to repeat.
+
+    Raises:
+        StoreUnavailable: if the online store does not answer; some may have been removed.
+    """
+    online: Any = store.provider.online_store
+    _, fields = online._generate_hset_keys_for_features(store.get_feature_view(view_name("user_batch")))
+    keys = online._generate_redis_keys_for_entities(store.config, [entity_key("user", name) for name in user_ids])
+    with asking():
+        client = online._get_client(store.config.online_store)
+        for key in keys:
+            client.hdel(key, *fields)
 
 
 def _overwrite(store: FeatureStore, kind: str, batches: Iterable[list[_Row]], progress: Progress | None) -> None:

@@ -1,7 +1,9 @@
-"""Gives shoppers the state of what they did before: `python -m services.ingest.seed --data complete-journey`.
+"""Gives shoppers the state of what they did before:
+`python -m services.ingest.seed --data complete-journey+live:build/live`.
 
 Without it a known shopper's first live event would be all that their features know. To be run once, before events come
-in: a shopper who has a state already keeps it, and one who has opted out gets none.
+in: a shopper who has a state already keeps it, and one who has opted out gets none. Who is left out or forgotten while
+this is at work loses it again at its end. Without `+live:DIR` in the data, what was purged before comes back.
 
 The events are those of the data up to the serving bundle's `as_of`, and all of the log where the data has one
 (`+live:DIR`): historical data goes on beyond that instant, what was taken in live is never ahead of the clock.
@@ -20,6 +22,7 @@ import polars as pl
 from features.adapters import live_folder, load
 from features.bundle import open_bundle, serving_path
 from features.event_log import events_of, read
+from features.left_out import NewlyLeftOut
 from features.shopper_digest import Digest, configured_key_file, open_digest
 from features.transforms import known_events
 from services.common import streams
@@ -30,6 +33,13 @@ log = logging.getLogger("services.ingest.seed")
 
 _END = datetime(9999, 1, 1, tzinfo=UTC)
 """After every event: what was accepted counts at once, also when its clock was ahead of ours."""
+_TAKE_BACK = """
+local state, written = redis.call('GET', KEYS[1]), ARGV[1]
+if not state or string.sub(state, 1, #written) ~= written then return end
+if #state == #written then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], string.sub(state, #written + 1))
+"""
+"""Takes what was written here out of a state; what came in afterwards stays."""
 _PIPELINE_SHOPPERS = 100
 _COMMAND_SECONDS = 10.0
 
@@ -41,9 +51,12 @@ class Seeded(NamedTuple):
     kept: int
     """Had a state already."""
     opted_out: int
+    """Or forgotten meanwhile."""
 
 
-async def seed(client: Client, states: Mapping[str, bytes], shards: int, digest: Digest) -> Seeded:
+async def seed(
+    client: Client, states: Mapping[str, bytes], shards: int, digest: Digest, newly: NewlyLeftOut | None = None
+) -> Seeded:
     """Write states where there are none.
 
     Args:
@@ -51,11 +64,12 @@ async def seed(client: Client, states: Mapping[str, bytes], shards: int, digest:
         states: Shopper to state.
         shards: As for every process.
         digest: What shoppers who opted out are listed by.
+        newly: Made before the states' events were read; None where nobody can be forgotten meanwhile.
 
     Raises:
         Unavailable: Valkey did not answer; to be repeated.
     """
-    written = opted_out = 0
+    written, opted_out = set[str](), 0
     shoppers = list(states)
     for start in range(0, len(shoppers), _PIPELINE_SHOPPERS):
         names = shoppers[start : start + _PIPELINE_SHOPPERS]
@@ -64,8 +78,19 @@ async def seed(client: Client, states: Mapping[str, bytes], shards: int, digest:
         theirs = [name for name, is_out in zip(names, out, strict=True) if not is_out]
         opted_out += len(names) - len(theirs)
         answers = await _run(client, [("SETNX", keys[name].shopper(name), states[name]) for name in theirs])
-        written += sum(map(bool, answers))
-    return Seeded(written, len(states) - written - opted_out, opted_out)
+        written |= {name for name, is_new in zip(theirs, answers, strict=True) if is_new}
+    kept = len(states) - len(written) - opted_out
+    while newly is not None and (gone := newly.among(written)):
+        await _take_back(client, {name: states[name] for name in gone}, shards)
+        written, opted_out = written.difference(gone), opted_out + len(gone)
+    return Seeded(len(written), kept, opted_out)
+
+
+async def _take_back(client: Client, states: Mapping[str, bytes], shards: int) -> None:
+    """A row that an updater has made of such a state meanwhile is right again after the shopper's next event."""
+    with one_error():
+        for name, state in states.items():
+            await client.eval(_TAKE_BACK, 1, ShardKeys(shard_of(name, shards)).shopper(name), state)
 
 
 async def _run(client: Client, commands: list[tuple[str | bytes, ...]]) -> list[int]:
@@ -96,7 +121,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=SHARDS_DEFAULT, help="as AISLE_SHARDS (default %(default)s)")
     parser.add_argument("--live-dir", type=Path, default=Path("build/live"), help="as AISLE_LIVE_DIR (%(default)s)")
     options = parser.parse_args()
-    digest = open_digest(options.live_dir, configured_key_file())
+    digest, newly = open_digest(options.live_dir, configured_key_file()), NewlyLeftOut(options.live_dir)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     bundle = open_bundle(serving_path(options.bundles))
     events = load(options.data, options.cache).events
@@ -105,7 +130,7 @@ def main() -> None:
     async def run() -> Seeded:
         client = streams.connect(options.redis, _COMMAND_SECONDS)
         try:
-            return await seed(client, states, options.shards, digest)
+            return await seed(client, states, options.shards, digest, newly)
         finally:
             await client.aclose()
 

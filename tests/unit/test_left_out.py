@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.left_out import leave_out, leave_out_until, named, read_left_out
+from features.left_out import NewlyLeftOut, leave_out, leave_out_until, named, read_left_out
 from features.schema import SchemaError
-from features.shopper_digest import audit_key, open_digest, shopper_digest
+from features.shopper_digest import KEY_FILE_VARIABLE, audit_key, open_digest, shopper_digest
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 KEY = b"sixteen bytes it"
@@ -29,6 +29,24 @@ def test_who_opts_in_again_is_left_out_up_to_then_and_a_purge_keeps_an_opt_out(t
     leave_out_until(tmp_path, ["eve"], NOW + timedelta(days=1), keep_opted_out=True)
     leave_out(tmp_path, ["ada"])
     assert listed(tmp_path) == {"ada": None, "ben": None, "eve": NOW + timedelta(days=1)}
+
+
+def test_a_job_is_told_who_came_into_the_list_or_into_it_again_since_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+    newly, names = NewlyLeftOut(tmp_path / "live"), ["ada", "ben", "eve"]
+    assert newly.among(names) == []
+    assert list(tmp_path.iterdir()) == [], "looking makes neither a folder nor a key"
+    digest = open_digest(tmp_path / "live", None)
+    leave_out_until(tmp_path / "live", [digest("ada"), digest("ben")], NOW, keep_opted_out=True)
+    assert NewlyLeftOut(tmp_path / "live").among(names) == []
+    assert newly.among(["ben", "eve"]) == ["ben"]
+    leave_out_until(tmp_path / "live", [digest("ada")], NOW + timedelta(days=1), keep_opted_out=True)
+    assert newly.among(names) == ["ada"], "forgotten once more"
+    leave_out(tmp_path / "live", [digest("eve")])
+    assert newly.among(names) == ["eve"]
+    assert newly.among(names) == []
 
 
 def test_ids_are_found_in_the_list_by_their_hash_only(tmp_path: Path) -> None:

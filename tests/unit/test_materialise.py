@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import features
 from features import bundle as files
 from features import materialise, spec
 from features.bundle import Bundle, open_bundle, promote, write_bundle
+from features.left_out import NewlyLeftOut, leave_out, leave_out_until
 from features.materialise import materialise_bundle, user_rows
 from features.offline import offline_folder, write_offline
 from features.schema import Dataset
+from features.shopper_digest import KEY_FILE_VARIABLE, open_digest
 from features.transforms import item_features, known_events
 from tests.shop import dataset, day, event, events, item, items
 
@@ -53,6 +56,9 @@ class FakeStore(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__("features.store")
+        self.meanwhile: list[Callable[[], object]] = []
+        """What others do when this is asked next, one after the other."""
+        self.taken_back: list[tuple[object, list[str]]] = []
         self.opened: list[tuple[Path, Path, str]] = []
         self.online: list[tuple[object, pl.DataFrame, pl.DataFrame, datetime]] = []
 
@@ -62,6 +68,15 @@ class FakeStore(types.ModuleType):
 
     def materialise(self, *call: Any) -> None:
         self.online.append(call)
+        self._happen()
+
+    def take_back(self, opened: object, user_ids: list[str]) -> None:
+        self.taken_back.append((opened, user_ids))
+        self._happen()
+
+    def _happen(self) -> None:
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
 
 
 @pytest.fixture
@@ -96,6 +111,46 @@ def test_both_tables_lie_offline_and_go_online_as_of_the_bundle(
         stored = pl.read_parquet(path)
         assert stored.drop("event_timestamp", "created").equals(frame)
         assert stored["event_timestamp"].unique().to_list() == [AS_OF]
+
+
+def test_who_is_left_out_or_forgotten_meanwhile_is_taken_out_again(
+    bundle: Bundle, store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One while rows go online, another while the first is taken out."""
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+    live, offline_dir = tmp_path / "live", tmp_path / "offline"
+    digest = open_digest(live, None)
+    more = event("household-3", "OAT-MILK", 20)
+    data = dataset(pl.concat([DATA.events, events(more)]), DATA.items)
+    leave_out_until(live, [digest("household-3")], AS_OF, keep_opted_out=True)  # before, and there are new events
+    store.meanwhile = [
+        lambda: leave_out(live, [digest("household-7"), digest("of no row")]),
+        lambda: leave_out_until(live, [digest("household-1")], AS_OF, keep_opted_out=True),
+    ]
+    newly = NewlyLeftOut(live)
+    assert materialise_bundle(data, bundle, tmp_path / "feast", offline_dir, "127.0.0.1:1", newly) == 1
+    assert store.taken_back == [("store at 127.0.0.1:1", ["household-7"]), ("store at 127.0.0.1:1", ["household-1"])]
+    (path,) = offline_folder("user", offline_dir).iterdir()
+    assert pl.read_parquet(path)["user_id"].to_list() == ["household-3"]
+
+
+def test_the_list_is_looked_at_before_the_data_is_read(
+    bundle: Bundle, store: FakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+    live = tmp_path / "live"
+
+    def load(_source: str, _cache: Path) -> Dataset:
+        leave_out(live, [open_digest(live, None)("household-7")])
+        return DATA
+
+    monkeypatch.setattr(materialise, "load", load)
+    monkeypatch.setattr(materialise, "block", lambda *_: None)
+    words = f"materialise --data corner-shop+live:{live} --bundles {bundle.root.parent}"
+    words += f" --feast-dir {tmp_path / 'f'} --offline-dir {tmp_path / 'o'}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    materialise.main()
+    assert [names for _, names in store.taken_back] == [["household-7"]]
 
 
 def test_the_command_line_takes_the_serving_bundle_and_keeps_heavy_libraries_out(
