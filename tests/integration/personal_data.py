@@ -12,7 +12,7 @@ import polars as pl
 
 from features.adapters import cache
 from features.event_log import LOGGED, write_part
-from features.pseudonyms import with_pseudonyms
+from features.pseudonyms import pseudonym, with_pseudonyms
 from features.schema import EVENTS, ITEMS, PROMOTIONS, USERS, Calendar, Dataset
 from features.store import UserWriter, close_store, materialise, open_store, write_offline
 from services.common.streams import EntryId
@@ -51,16 +51,20 @@ async def privacy_of(shop: LiveShop, pseudonym_key: bytes | None = None) -> Asyn
 
 
 async def plant(shop: LiveShop, *, pseudonym_key: bytes | None = None) -> None:
-    """SHOPPER and OTHER into streams, dead letters, states, online rows, and every kind of file."""
+    """SHOPPER and OTHER into streams, dead letters, states, online rows, and every kind of file.
+
+    With a key the log holds pseudonyms, and so do rows and states that jobs have made of it, beside the live ones.
+    """
     for shopper, first in ((SHOPPER, 0), (OTHER, 100)):
         keys = shop.keys(shopper)
         await shop.client.xadd(keys.events, {"e": _event(shop, first, shopper)})
         letter = {"e": _event(shop, first + 1, shopper), "entry": "1-0", "reason": "planted"}
         await shop.client.xadd(keys.dead, letter)
-        known = pl.DataFrame(
-            [{"user_id": shopper, "event_id": f"event-{first + 2}", "event_time": AS_OF, **_THE_SAME}], schema=EVENTS
-        )
-        await shop.client.set(keys.shopper(shopper), lines_of(known)[shopper])
+        for name in _names(shopper, pseudonym_key):
+            known = pl.DataFrame(
+                [{"user_id": name, "event_id": f"event-{first + 2}", "event_time": AS_OF, **_THE_SAME}], schema=EVENTS
+            )
+            await shop.client.set(shop.keys(name).shopper(name), lines_of(known)[name])
         entry = EntryId(1_790_000_000_000, first)
         frame = logged_frame(keys.shard, [(entry, Event.FromString(_event(shop, first + 3, shopper)))])
         frame = frame if pseudonym_key is None else with_pseudonyms(frame, pseudonym_key)
@@ -69,7 +73,7 @@ async def plant(shop: LiveShop, *, pseudonym_key: bytes | None = None) -> None:
     # The visitor's id in the stream of the known shopper.
     beside = shop.event(4, SHOPPER, visitor_id=VISITOR).SerializeToString()
     await shop.client.xadd(shop.keys(SHOPPER).events, {"e": beside})
-    await _plant_rows(shop)
+    await _plant_rows(shop, [name for shopper in (SHOPPER, OTHER) for name in _names(shopper, pseudonym_key)])
     _plant_training(shop.folder / "data", shop.folder)
 
 
@@ -80,11 +84,16 @@ def _event(shop: LiveShop, number: int, shopper: str) -> bytes:
     return shop.event(number, shopper).SerializeToString()
 
 
-async def _plant_rows(shop: LiveShop) -> None:
+def _names(shopper: str, key: bytes | None) -> list[str]:
+    return [shopper] if key is None else [shopper, pseudonym(key, shopper)]
+
+
+async def _plant_rows(shop: LiveShop, names: list[str]) -> None:
+    """Materialised by every name, pushed by ids."""
     store = open_store(shop.folder / "feast", shop.folder / "offline", shop.address)
-    rows = random_user_frame(2, np.random.default_rng(1)).with_columns(user_id=pl.Series([SHOPPER, OTHER]))
+    rows = random_user_frame(len(names), np.random.default_rng(1)).with_columns(user_id=pl.Series(names))
     materialise(store, rows, random_item_frame(1, np.random.default_rng(2)), AS_OF)
-    await UserWriter(store).push(pushed(rows, AS_OF))
+    await UserWriter(store).push(pushed(rows.filter(pl.col("user_id").is_in([SHOPPER, OTHER])), AS_OF))
     write_offline(rows, "user", AS_OF, shop.folder / "offline")
     await close_store(store)
 

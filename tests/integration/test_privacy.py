@@ -14,14 +14,17 @@ from features.live_data import with_live
 from features.pseudonyms import pseudonym
 from features.store import UserReader, close_store, open_store
 from services.common.errors import InvalidField
-from services.common.streams import ShardKeys
+from services.common.streams import ShardKeys, shard_of
 from services.ingest.privacy.audit import FILE as AUDIT
+from services.ingest.privacy.shopper import Shoppers
+from services.ingest.privacy.stream_store import StreamStore
 from services.ingest.writing import EventWriter
 from tests.integration.live_shop import SHARDS, LiveShop, until
 from tests.integration.personal_data import KEY, OTHER, SHOPPER, VISITOR, plant, privacy_of, traces
 
 PURGE = messages.PurgeUserRequest(user_id=SHOPPER, visitor_id=VISITOR)
 EVERYWHERE = {"stream": 4, "online_store": 1, "event_files": 1, "offline_files": 1, "training_cache": 5}
+WITH_PSEUDONYMS = EVERYWHERE | {"stream": 5, "online_store": 2, "offline_files": 2}
 
 
 @pytest.fixture
@@ -39,6 +42,7 @@ def counts(response: messages.PurgeUserResponse, field: str) -> dict[str, int]:
 @pytest.mark.parametrize("key", [None, KEY], ids=["ids in files", "pseudonyms in files"])
 async def test_a_purge_leaves_no_trace_anywhere_and_nobody_else_is_touched(shop: LiveShop, key: bytes | None) -> None:
     await plant(shop, pseudonym_key=key)
+    everywhere = EVERYWHERE if key is None else WITH_PSEUDONYMS
     others = await traces(shop, OTHER)
     names = [SHOPPER, VISITOR, *([] if key is None else [pseudonym(key, SHOPPER)])]
     before = await traces(shop, *names)
@@ -46,7 +50,7 @@ async def test_a_purge_leaves_no_trace_anywhere_and_nobody_else_is_touched(shop:
         assert any(place in found for found in before), place
     async with privacy_of(shop, key) as privacy:
         reply = await privacy.purge_user(PURGE)
-        assert counts(reply, "removed_count") == EVERYWHERE
+        assert counts(reply, "removed_count") == everywhere
         assert counts(reply, "remaining_count") == dict.fromkeys(EVERYWHERE, 0)
         assert reply.purge_time.seconds > 0
 
@@ -60,7 +64,7 @@ async def test_a_purge_leaves_no_trace_anywhere_and_nobody_else_is_touched(shop:
     assert counts(again, "removed_count") == dict.fromkeys(EVERYWHERE, 0)
     assert again.audit_hash == reply.audit_hash == shop.digest(SHOPPER)
     lines = [json.loads(line) for line in (shop.folder / "live" / AUDIT).read_text().splitlines()]
-    assert [line["removed"] for line in lines] == [EVERYWHERE, dict.fromkeys(EVERYWHERE, 0)]
+    assert [line["removed"] for line in lines] == [everywhere, dict.fromkeys(EVERYWHERE, 0)]
     assert lines[0]["shopper"] == [shop.digest(SHOPPER), shop.digest(VISITOR)]
 
 
@@ -115,10 +119,20 @@ async def test_an_export_tells_every_event_once_and_the_features_page_by_page(sh
 
 async def test_pseudonyms_are_exported_as_the_ids_they_stand_for(shop: LiveShop) -> None:
     await plant(shop, pseudonym_key=KEY)
+    await shop.client.delete(shop.keys(SHOPPER).shopper(SHOPPER))  # what it said is in the pseudonym's state only
     async with privacy_of(shop, KEY) as privacy:
         page = await privacy.export_user(messages.ExportUserRequest(user_id=SHOPPER))
     assert {event.user_id for event in page.events} == {SHOPPER}
-    assert "event-3" in {event.event_id for event in page.events}
+    assert {"event-2", "event-3"} <= {event.event_id for event in page.events}
+
+
+async def test_the_shards_of_a_shopper_are_those_of_the_ids_the_pseudonyms_and_the_streams(shop: LiveShop) -> None:
+    ids = messages.PurgeUserRequest(user_id=SHOPPER, visitor_id=VISITOR)
+    shopper = Shoppers(shop.digest, KEY).of(ids)
+    names = [SHOPPER, VISITOR, pseudonym(KEY, SHOPPER), pseudonym(KEY, VISITOR)]
+    shards = 1000
+    found = await StreamStore(shop.client, shards).shards_of(shopper)
+    assert found == {shard_of(name, shards) for name in names}
 
 
 async def test_who_opts_out_is_refused_unlearned_and_unknown_to_lists_until_they_opt_in(shop: LiveShop) -> None:

@@ -84,8 +84,8 @@ class Exports:
 
 def _of_states(states: Mapping[str, bytes], shopper: Shopper) -> Iterable[messages.Event]:
     for row in frame_of(states).iter_rows(named=True):
-        event = records.event_of(dict.fromkeys(event_log.LOGGED) | row)
-        yield event if row["user_id"] == shopper.user_id else _as_visitor(event)
+        event = _with_ids(records.event_of(dict.fromkeys(event_log.LOGGED) | row), shopper)
+        yield event if event.user_id == shopper.user_id else _as_visitor(event)
 
 
 def _as_visitor(event: messages.Event) -> messages.Event:

@@ -1,4 +1,7 @@
-"""The shopper's feature rows in Feast's online store: "online_store". A record is all rows of one id in one project."""
+"""The shopper's feature rows in Feast's online store: "online_store".
+
+A record is all rows of one name in one project: where files hide ids, rows are materialised under pseudonyms.
+"""
 
 from features.store import StoreUnavailable, UserEraser
 from services.common.streams import Unavailable
@@ -17,13 +20,13 @@ class OnlineStore:
     async def count(self, shopper: Shopper) -> int:
         """How many there are."""
         try:
-            return await self._eraser.count(shopper.ids)
+            return await self._eraser.count(sorted(shopper.names))
         except StoreUnavailable as error:
             raise Unavailable(str(error)) from error
 
     async def remove(self, shopper: Shopper) -> int:
         """Remove them."""
         try:
-            return await self._eraser.erase(shopper.ids)
+            return await self._eraser.erase(sorted(shopper.names))
         except StoreUnavailable as error:
             raise Unavailable(str(error)) from error

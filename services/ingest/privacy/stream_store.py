@@ -2,7 +2,8 @@
 
 Choices: entries of all shards are looked at, not only of the shopper's own: a visitor's id is kept beside the known
 shopper's in that shopper's stream. A record is an entry, a dead letter or an event of the state. What remains is
-counted in keys; the append-only file, which no client can read, is made anew once keys are clean.
+counted in keys; the append-only file, which no client can read, is made anew once keys are clean. Entries hold ids;
+states are kept by pseudonyms, too, where files hide ids and a seed was made of them.
 
 Sets of seen event ids and of who has opted out hold hashes only and are left as they are.
 """
@@ -45,13 +46,13 @@ class StreamStore:
                     with one_error():
                         count += int(await self._client.xdel(stream, *map(str, found[start : start + _PAGE])))
         with one_error():
-            for name in shopper.ids:
+            for name in shopper.names:
                 await self._client.delete(self._state_key(name))
         return count
 
     async def shards_of(self, shopper: Shopper) -> set[int]:
         """The shards whose owner may have something of the shopper under way."""
-        found = {shard_of(name, self._shards) for name in shopper.ids}
+        found = {shard_of(name, self._shards) for name in shopper.names}
         for keys in all_shards(self._shards):
             async for _ in self._entries(keys.events, shopper.ids):
                 found.add(keys.shard)
@@ -69,9 +70,9 @@ class StreamStore:
         return found
 
     async def states(self, shopper: Shopper) -> dict[str, bytes]:
-        """The shopper's states by id; without those that there are not."""
+        """The shopper's states by name; without those that there are not."""
         with one_error():
-            found = {name: await self._client.get(self._state_key(name)) for name in shopper.ids}
+            found = {name: await self._client.get(self._state_key(name)) for name in sorted(shopper.names)}
         return {name: state for name, state in found.items() if state}
 
     async def _state_events(self, shopper: Shopper) -> int:
