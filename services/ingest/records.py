@@ -61,6 +61,11 @@ def shopper_of(event: Event) -> str:
     return event.user_id or event.visitor_id
 
 
+def ids_of(event: Event) -> tuple[str, ...]:
+    """Whom it names: the known shopper, the visitor, or both."""
+    return tuple(name for name in (event.user_id, event.visitor_id) if name)
+
+
 def type_name(event: Event) -> str:
     """One of schema.EVENT_TYPES."""
     return _TYPE_NAMES[event.event_type]

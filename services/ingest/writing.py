@@ -34,10 +34,10 @@ _SCRIPT = """
 local accepted, duplicate, opted_out = 1, 2, 5
 local events, out, today = KEYS[1], KEYS[2], KEYS[3]
 local write, statuses, new = ARGV[1] == '1', {}, {}
-for i = 3, #ARGV, 3 do
-  local digest, id, event = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+for i = 3, #ARGV, 4 do
+  local shopper, beside, id, event = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local status = accepted
-  if redis.call('SISMEMBER', out, digest) == 1 then
+  if redis.call('SISMEMBER', out, shopper) == 1 or beside ~= '' and redis.call('SISMEMBER', out, beside) == 1 then
     status = opted_out
   else
     for day = 3, #KEYS do
@@ -56,7 +56,7 @@ end
 if write and next(new) then redis.call('EXPIRE', today, ARGV[2]) end
 return statuses
 """
-# The numbers are those of EventStatus.
+# The numbers are those of EventStatus. `beside` stands for the visitor where an event names a known shopper, too.
 
 
 class _Call(NamedTuple):
@@ -97,7 +97,7 @@ class EventWriter:
         self._now = now or (lambda: datetime.now(UTC))
 
     async def write(self, events: Sequence[messages.Event], *, dry_run: bool = False) -> list[messages.EventStatus]:
-        """Writes each event, unless its id is known or its shopper has opted out.
+        """Writes each event, unless its id is known, or its shopper or the visitor beside has opted out.
 
         Args:
             events: Checked, with their times.
@@ -124,7 +124,9 @@ class EventWriter:
             if shard not in calls:
                 calls[shard] = _Call(_keys(self._shards[shard], now), [int(not dry_run), _SEEN_SECONDS], [])
             call = calls[shard]
-            call.arguments.extend((self._digest(shopper), event_digest(event.event_id), event.SerializeToString()))
+            beside = self._digest(event.visitor_id) if event.visitor_id and event.visitor_id != shopper else ""
+            id_digest = event_digest(event.event_id)
+            call.arguments.extend((self._digest(shopper), beside, id_digest, event.SerializeToString()))
             call.positions.append(position)
         return calls
 

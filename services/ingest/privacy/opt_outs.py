@@ -1,8 +1,9 @@
 """Who is left out of all that learns, and how that is said to those who must know.
 
-Choices: Valkey says it to whoever takes in events (`opted_out` of the shopper's shard), a list beside the log to
-training (features/left_out.py); both hold keyed hashes, so that an opt-out outlives a purge. On the way out Valkey is
-first: nothing new is stored from then on. On the way in it is last.
+Choices: Valkey says it to whoever takes in events (`opted_out` of every shard, since a visitor's id is kept beside
+known shoppers' in their shards), a list beside the log to training (features/left_out.py); both hold keyed hashes, so
+that an opt-out outlives a purge. On the way out Valkey is first: nothing new is stored from then on. On the way in it
+is last. Older opt-outs are in the set of the shopper's own shard only: they count there, and are taken back there.
 
 Events that were in no file yet when a shopper opted out are removed with the state. Files keep what they have: training
 does not see it, and the shopper may still ask for it or have it purged.
@@ -11,9 +12,10 @@ does not see it, and the shopper may still ask for it or have it purged.
 import asyncio
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from features.left_out import leave_out, leave_out_until
-from services.common.streams import Client, ShardKeys, one_error, shard_of
+from services.common.streams import Client, all_shards, one_error
 from services.ingest.privacy.shopper import Shopper
 
 
@@ -31,7 +33,7 @@ class OptOuts:
             Unavailable: Valkey does not answer.
             OSError: the list cannot be written; the shopper's events are refused all the same.
         """
-        await self._set("sadd", shopper)
+        await self._each("sadd", *shopper.digests)
         await asyncio.to_thread(leave_out, self._live_dir, shopper.digests_of_names)
 
     async def drop(self, shopper: Shopper, now: datetime) -> bool:
@@ -45,7 +47,7 @@ class OptOuts:
             return False
         end = leave_out_until
         await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=False)
-        await self._set("srem", shopper)
+        await self._each("srem", *shopper.digests)
         return True
 
     async def forget_past(self, shopper: Shopper, now: datetime) -> None:
@@ -58,16 +60,15 @@ class OptOuts:
         await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=True)
 
     async def holds(self, shopper: Shopper) -> bool:
-        """Whether one of the shopper's ids is left out.
+        """Whether one of the shopper's ids is left out, in whatever shard.
 
         Raises:
             Unavailable: Valkey does not answer.
         """
-        return any(await self._set("sismember", shopper))
+        return any(map(any, await self._each("smismember", list(shopper.digests))))
 
-    async def _set(self, command: str, shopper: Shopper) -> list[int]:
+    async def _each(self, command: str, *arguments: Any) -> list[Any]:
+        """The answer of every shard's set."""
         with one_error():
-            return [
-                int(await getattr(self._client, command)(ShardKeys(shard_of(name, self._shards)).opted_out, digest))
-                for name, digest in zip(shopper.ids, shopper.digests, strict=True)
-            ]
+            calls = (getattr(self._client, command)(keys.opted_out, *arguments) for keys in all_shards(self._shards))
+            return list(await asyncio.gather(*calls))

@@ -3,9 +3,9 @@
 Knows nothing of states, features or Valkey.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import polars as pl
 
@@ -31,11 +31,11 @@ class Batch:
     entry_count: int
     counting: dict[str, list[tuple[Entry, Event]]] = field(default_factory=dict)
     """Shopper to events that features are made of."""
-    others: dict[str, list[EntryId]] = field(default_factory=dict)
-    """Shopper to entries of other events."""
+    others: dict[str, list[tuple[Entry, Event]]] = field(default_factory=dict)
+    """Shopper to other events."""
     letters: list[Letter] = field(default_factory=list)
     left_out: list[EntryId] = field(default_factory=list)
-    """Entries of shoppers who have opted out."""
+    """Entries that name somebody who has opted out."""
     states: dict[str, bytes | CachedState] = field(default_factory=dict)
     """Shopper of `counting` to state."""
     stamp_us: int = 0
@@ -43,8 +43,11 @@ class Batch:
 
     @property
     def shoppers(self) -> list[str]:
-        """All of whom it holds an event."""
-        return list(self.counting.keys() | self.others.keys())
+        """All whom its events name: known shoppers, and visitors, also those beside a known shopper."""
+        return list({name for found in self._events() for _, event in found for name in records.ids_of(event)})
+
+    def _events(self) -> Iterable[list[tuple[Entry, Event]]]:
+        return chain(self.counting.values(), self.others.values())
 
     def cached(self, cache: StateCache) -> dict[str, CachedState]:
         """The states of shoppers of `counting` that a cache can tell."""
@@ -56,11 +59,15 @@ class Batch:
                 states[shopper] = state
         return states
 
-    def leave_out(self, shoppers: Iterable[str]) -> None:
-        """Take the events of shoppers who have opted out away."""
-        for shopper in shoppers:
-            self.left_out += [entry.id for entry, _ in self.counting.pop(shopper, [])]
-            self.left_out += self.others.pop(shopper, [])
+    def leave_out(self, out: Collection[str]) -> None:
+        """Take the events away that name, as shopper or as visitor beside, somebody who has opted out."""
+        for events in (self.counting, self.others) if out else ():
+            for shopper, found in list(events.items()):
+                gone = {entry.id for entry, event in found if any(name in out for name in records.ids_of(event))}
+                self.left_out += gone
+                events[shopper] = [(entry, event) for entry, event in found if entry.id not in gone]
+                if not events[shopper]:
+                    del events[shopper]
 
     def bury(self, shopper: str, reason: str) -> None:
         """Make dead letters of a shopper's events."""
@@ -98,5 +105,5 @@ def sorted_out(shard: int, shards: int, before: EntryId, entries: Sequence[Entry
         elif event.item_id and spec.EVENT_WEIGHTS.get(records.type_name(event), 0.0) > 0:
             batch.counting.setdefault(shopper, []).append((entry, event))
         else:
-            batch.others.setdefault(shopper, []).append(entry.id)
+            batch.others.setdefault(shopper, []).append((entry, event))
     return batch

@@ -105,8 +105,8 @@ class LogWriter:
             page = min(_PAGE, self._events - count)
             entries = await store.entries(read, page, features)
             events = await asyncio.to_thread(_parsed, entries)
-            out = await store.opted_out(list({records.shopper_of(event) for _, event in events}))
-            kept = [(entry, event) for entry, event in events if records.shopper_of(event) not in out]
+            out = await store.opted_out(list({name for _, event in events for name in records.ids_of(event)}))
+            kept = [(entry, event) for entry, event in events if out.isdisjoint(records.ids_of(event))]
             frames.append(await asyncio.to_thread(records.logged_frame, store.shard, kept))
             count += len(entries)
             if len(entries) < page:
