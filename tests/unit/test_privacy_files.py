@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import numpy as np
 import polars as pl
@@ -14,11 +15,15 @@ import pytest
 from aisle.v1 import event_service_pb2 as messages
 
 from features.atomic import write_atomically
+from features.event_log import write_part
 from features.offline import offline_folder, write_offline
+from services.common.streams import Unavailable
 from services.ingest.privacy import files
-from services.ingest.privacy.files import Tables
+from services.ingest.privacy.export import Exports
+from services.ingest.privacy.files import EventFiles, Tables
 from services.ingest.privacy.shopper import Shopper, Shoppers
 from tests.frames import random_user_frame
+from tests.logged import DAYS, entry_at, logged, logged_row
 
 AS_OF = datetime(2026, 5, 1, tzinfo=UTC)
 PATIENCE_SECONDS = 60.0
@@ -122,3 +127,37 @@ def test_what_a_killed_writer_left_counts_as_a_record_and_goes(tmp_path: Path, n
     assert asyncio.run(tables(tmp_path).count(shopper("ada"))) == 1
     assert remove(tmp_path, "ada") == 1
     assert not leftover.exists()
+
+
+@pytest.mark.parametrize("removing", [False, True])
+async def test_a_side_file_that_ends_within_a_character_is_named(tmp_path: Path, removing: bool) -> None:
+    path = write_table(tmp_path / "offline" / "rows.parquet", "ada").with_name("events.rejects.jsonl")
+    path.write_bytes('{"original": "Ä'.encode()[:-1])
+    work = tables(tmp_path).remove if removing else tables(tmp_path).count
+    with pytest.raises(Unavailable, match=rf"{path}: .*utf-8"):
+        await work(shopper("ada"))
+
+
+async def test_a_disk_that_is_full_is_said_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_table(tmp_path / "offline" / "rows.parquet", "ada")
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full_disk)
+    with pytest.raises(Unavailable, match=rf"{path}: .*No space left"):
+        await tables(tmp_path).remove(shopper("ada"))
+
+
+async def test_a_damaged_file_of_the_log_is_named_to_who_counts_removes_and_exports(tmp_path: Path) -> None:
+    paths = []
+    for number, day in enumerate(DAYS[:2]):
+        entry = entry_at(day)
+        before = entry_at(DAYS[0]) if number else "0-0"
+        paths.append(write_part(tmp_path, 0, before, entry, logged(logged_row(entry, event_id=f"e{number}"))))
+    paths[1].write_bytes(b"PAR1 and not finished PAR1")
+    log, nothing = EventFiles(tmp_path), AsyncMock(return_value={})
+    exports = Exports(tmp_path, Mock(states=nothing, events=nothing), Mock())
+    for work in (log.count, log.remove, exports.events):
+        with pytest.raises(Unavailable, match=f"{paths[1]}: "):
+            await work(shopper("ada"))

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from aisle.v1 import event_service_pb2 as messages
 
@@ -16,6 +17,7 @@ from services.common.errors import InvalidField, NotServed, Unavailable
 from services.common.streams import Unavailable as StoreDoesNotAnswer
 from services.ingest.privacy import requests
 from services.ingest.privacy.audit import FILE, AuditLog
+from services.ingest.privacy.opt_outs import OptOuts
 from services.ingest.privacy.requests import Parts, Privacy
 from services.ingest.privacy.shopper import Shopper, Shoppers
 
@@ -141,6 +143,39 @@ async def test_whatever_fails_is_unavailable_and_repeating_it_ends_it(
     reply = await privacy.purge_user(REQUEST)
     assert script.done == ORDER
     assert [store.remaining_count for store in reply.stores] == [0] * 4
+
+
+async def test_an_audit_log_that_cannot_be_written_is_named_and_the_request_may_be_repeated(
+    privacy: Privacy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(Unavailable, match=rf"{FILE}: .*[Ii]s a directory"):
+        await privacy.purge_user(REQUEST)
+    [line] = [record for record in caplog.records if record.name == requests.__name__]
+    assert FILE in vars(line)["reason"]
+    (tmp_path / FILE).rmdir()
+    assert (await privacy.purge_user(REQUEST)).stores
+
+
+async def test_a_list_of_who_is_left_out_that_is_damaged_or_on_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = None
+    shopper, opt_outs = Shoppers(str).of(REQUEST), OptOuts(nothing, 0, tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl.DataFrame, "write_parquet", full_disk)
+        with pytest.raises(StoreDoesNotAnswer, match=r"left_out: .*No space left"):
+            await opt_outs.forget_past(shopper, NOW)
+    await opt_outs.forget_past(shopper, NOW)
+    [path] = tmp_path.rglob("*.parquet")
+    path.write_bytes(b"PAR1 and no more")
+    for change in (opt_outs.forget_past(shopper, NOW), opt_outs.add(shopper)):
+        with pytest.raises(StoreDoesNotAnswer, match=path.name):
+            await change
 
 
 async def test_opting_out_stops_the_inflow_first(privacy: Privacy, script: Script) -> None:

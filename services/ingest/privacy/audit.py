@@ -24,7 +24,8 @@ class AuditLog:
 
     def __init__(self, live_dir: Path) -> None:
         """Args: live_dir: made at the first line if absent."""
-        self._path = live_dir / FILE
+        self.path = live_dir / FILE
+        """The file."""
 
     def append(self, time: datetime, action: str, digests: Sequence[str], facts: Mapping[str, Any]) -> None:
         """One line, durable on return.
@@ -39,9 +40,9 @@ class AuditLog:
             OSError: it could not be written.
         """
         line = {"time": time.astimezone(UTC).isoformat(), "action": action, "shopper": list(digests), **facts}
-        make_folder(self._path.parent)
-        with locked(self._path.parent):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        make_folder(self.path.parent)
+        with locked(self.path.parent):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 _write(descriptor, _ending(descriptor) + json.dumps(line).encode() + b"\n")
                 os.fsync(descriptor)

@@ -20,6 +20,7 @@ from features import event_log
 from features.store import StoreUnavailable, UserReader
 from services.common.streams import Unavailable
 from services.ingest import records
+from services.ingest.privacy.disk import using
 from services.ingest.privacy.shopper import Shopper
 from services.ingest.privacy.stream_store import StreamStore
 from services.ingest.privacy.tokens import Place, page_token, place_of
@@ -62,7 +63,8 @@ class Exports:
         states = await self._streams.states(shopper)
         streamed = [event for _, _, event in await self._streams.events(shopper)]
         # Last: what leaves a stream meanwhile has come into a file before.
-        logged = await asyncio.to_thread(self._logged, shopper)
+        with using(self._live_dir / "events"):
+            logged = await asyncio.to_thread(self._logged, shopper)
         sources = (logged, streamed, _of_states(states, shopper))
         found = {event.event_id: event for source in reversed(sources) for event in source}
         return sorted(found.values(), key=_place)

@@ -28,7 +28,7 @@ import polars as pl
 from features import event_log
 from features.atomic import is_unfinished, remove_leftovers, write_atomically
 from features.left_out import rewriting
-from services.common.streams import Unavailable
+from services.ingest.privacy.disk import using
 from services.ingest.privacy.shopper import Shopper
 
 _COLUMNS = ("user_id", "visitor_id")
@@ -45,11 +45,13 @@ class EventFiles:
 
     async def count(self, shopper: Shopper) -> int:
         """How many rows."""
-        return await asyncio.to_thread(event_log.count_of, self._live_dir, shopper.names)
+        with using(self._live_dir / "events"):
+            return await asyncio.to_thread(event_log.count_of, self._live_dir, shopper.names)
 
     async def remove(self, shopper: Shopper) -> int:
         """Remove them; no updater may hold a part of the shopper's shard meanwhile."""
-        return await asyncio.to_thread(event_log.rewrite_without, self._live_dir, shopper.names)
+        with using(self._live_dir / "events"):
+            return await asyncio.to_thread(event_log.rewrite_without, self._live_dir, shopper.names)
 
 
 class Tables:
@@ -69,11 +71,13 @@ class Tables:
 
     async def count(self, shopper: Shopper) -> int:
         """How many rows."""
-        return await asyncio.to_thread(self._count, shopper)
+        with using(self._folder):
+            return await asyncio.to_thread(self._count, shopper)
 
     async def remove(self, shopper: Shopper) -> int:
         """Remove them."""
-        return await asyncio.to_thread(self._remove, shopper)
+        with using(self._folder):
+            return await asyncio.to_thread(self._remove, shopper)
 
     def _count(self, shopper: Shopper) -> int:
         return len(self._unfinished()) + self._sum(shopper, _count_rows, _count_lines)
@@ -96,16 +100,17 @@ class Tables:
             if is_unfinished(path):
                 continue
             work = lines if path.suffix == ".jsonl" else rows
-            try:
-                count += work(path, shopper.names)
-            except FileNotFoundError:  # removed meanwhile by whoever made it
-                continue
-            except pl.exceptions.PolarsError as error:
-                if not path.name.startswith("."):
-                    raise Unavailable(f"{path}: cannot be read") from error
-                count += 1
-                if work is _remove_rows:
-                    path.unlink(missing_ok=True)
+            with using(path):
+                try:
+                    count += work(path, shopper.names)
+                except FileNotFoundError:  # removed meanwhile by whoever made it
+                    continue
+                except pl.exceptions.PolarsError:
+                    if not path.name.startswith("."):
+                        raise
+                    count += 1
+                    if work is _remove_rows:
+                        path.unlink(missing_ok=True)
         return count
 
     def _paths(self) -> Iterator[Path]:

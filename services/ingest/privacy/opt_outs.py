@@ -11,11 +11,14 @@ does not see it, and the shopper may still ask for it or have it purged.
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from features.left_out import leave_out, leave_out_until
+from features.shopper_digest import LEFT_OUT_FOLDER
 from services.common.streams import Client, all_shards, one_error
+from services.ingest.privacy.disk import using
 from services.ingest.privacy.shopper import Shopper
 
 
@@ -30,23 +33,21 @@ class OptOuts:
         """Leave a shopper out.
 
         Raises:
-            Unavailable: Valkey does not answer.
-            OSError: the list cannot be written; the shopper's events are refused all the same.
+            Unavailable: Valkey does not answer; or the list cannot be written, and events are refused all the same.
         """
         await self._each("sadd", *shopper.digests)
-        await asyncio.to_thread(leave_out, self._live_dir, shopper.digests_of_names)
+        with using(self._live_dir / LEFT_OUT_FOLDER):
+            await asyncio.to_thread(leave_out, self._live_dir, shopper.digests_of_names)
 
     async def drop(self, shopper: Shopper, now: datetime) -> bool:
         """Take a shopper in again, beginning with nothing; whether anything changed.
 
         Raises:
-            Unavailable: Valkey does not answer.
-            OSError: the list cannot be written; the shopper is still left out.
+            Unavailable: Valkey does not answer, or the list cannot be written; the shopper is still left out.
         """
         if not await self.holds(shopper):
             return False
-        end = leave_out_until
-        await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=False)
+        await self._leave_out_until(shopper, now, keep_opted_out=False)
         await self._each("srem", *shopper.digests)
         return True
 
@@ -54,10 +55,9 @@ class OptOuts:
         """See to it that what the shop's own data says of a shopper is not used any more; opt-outs stay.
 
         Raises:
-            OSError: the list cannot be written.
+            Unavailable: the list cannot be written.
         """
-        end = leave_out_until
-        await asyncio.to_thread(end, self._live_dir, shopper.digests_of_names, now, keep_opted_out=True)
+        await self._leave_out_until(shopper, now, keep_opted_out=True)
 
     async def holds(self, shopper: Shopper) -> bool:
         """Whether one of the shopper's ids is left out, in whatever shard.
@@ -66,6 +66,11 @@ class OptOuts:
             Unavailable: Valkey does not answer.
         """
         return any(map(any, await self._each("smismember", list(shopper.digests))))
+
+    async def _leave_out_until(self, shopper: Shopper, now: datetime, *, keep_opted_out: bool) -> None:
+        change = partial(leave_out_until, keep_opted_out=keep_opted_out)
+        with using(self._live_dir / LEFT_OUT_FOLDER):
+            await asyncio.to_thread(change, self._live_dir, shopper.digests_of_names, now)
 
     async def _each(self, command: str, *arguments: Any) -> list[Any]:
         """The answer of every shard's set."""

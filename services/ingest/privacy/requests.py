@@ -11,6 +11,7 @@ count as remaining, and a request once they have stopped proves that nothing is 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,12 +26,15 @@ from services.common.streams import Unavailable as StoreDoesNotAnswer
 from services.common.validation import check
 from services.ingest.privacy.append_only import rewrite
 from services.ingest.privacy.audit import AuditLog
+from services.ingest.privacy.disk import using
 from services.ingest.privacy.export import Exports
 from services.ingest.privacy.handover import Handover
 from services.ingest.privacy.opt_outs import OptOuts
 from services.ingest.privacy.personal_store import PersonalStore
 from services.ingest.privacy.shopper import Shopper, Shoppers
 from services.ingest.privacy.stream_store import StreamStore
+
+logger = logging.getLogger(__name__)
 
 _REWRITE_SECONDS = 600.0
 
@@ -135,7 +139,9 @@ class Privacy:
         return {store.name: await store.count(shopper) for store in stores}
 
     async def _note(self, action: str, shopper: Shopper, **facts: object) -> None:
-        await asyncio.to_thread(self._parts.audit.append, self._parts.now(), action, shopper.digests, facts)
+        audit = self._parts.audit
+        with using(audit.path):
+            await asyncio.to_thread(audit.append, self._parts.now(), action, shopper.digests, facts)
 
 
 async def _removed(shopper: Shopper, stores: Sequence[PersonalStore]) -> dict[str, int]:
@@ -158,8 +164,9 @@ def _response(shopper: Shopper, removed: dict[str, int], remaining: dict[str, in
 
 @asynccontextmanager
 async def _answering() -> AsyncIterator[None]:
-    """What a store cannot do now is said as the protocol says it."""
+    """What a store, a file among them, cannot do now is said as the protocol says it, and logged."""
     try:
         yield
     except StoreDoesNotAnswer as error:
+        logger.warning("a request about a shopper has to be repeated", extra={"reason": str(error)})
         raise Unavailable(f"a store does not answer: {error}") from error
