@@ -5,13 +5,17 @@
     <live folder>/left_out/…          the shoppers of whom nothing, or nothing old, is to be learned (left_out)
 
 Choices: an event that the data holds already, by tenant and event id, stays as the data has it; so does an item whose
-live row is bad. Who is left out is gone before anything is checked, and so stands in no file of rejects either. A
-deleted item's events stay: they still say something about their shoppers.
+live row is bad. A deleted item's events stay: they still say something about their shoppers.
+
+Who is left out is gone from the log before that is checked, and so from its side file of rejects. The data was read and
+checked before anybody looked at the list: whom it names is taken out of its side files and prepared copies again. There
+a row that nobody could take apart is only known by an id that stands elsewhere, too.
 
 Knows nothing of where the data came from, nor of who writes the live folder.
 """
 
 import logging
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +23,8 @@ import polars as pl
 
 from features import event_log
 from features.atomic import write_atomically
-from features.left_out import named, read_left_out
+from features.left_out import named, read_left_out, rewriting
+from features.rejects import SUFFIX, ids_of, lines_of, remove_lines
 from features.schema import ITEMS, KEYS, USERS, Dataset, SchemaError
 from features.shopper_digest import configured_key_file, open_digest
 from features.tables import read_parquet, write_rejects
@@ -28,17 +33,22 @@ from features.validation import validate
 CATALOGUE = pl.Schema({**ITEMS, "deleted": pl.Boolean()})
 """Columns of catalogue.parquet; of a deleted item only `item_id` is read."""
 _CATALOGUE_FILE = "catalogue.parquet"
+_LIVE = "live-"
+"""What the names of our own side files begin with."""
 
 _log = logging.getLogger(__name__)
 
 
-def with_live(data: Dataset, live: Path, rejects_dir: Path) -> Dataset:
+def with_live(
+    data: Dataset, live: Path, rejects_dir: Path, forget: Callable[[Collection[str]], object] = lambda _: None
+) -> Dataset:
     """Lay what a live folder holds over a data set.
 
     Args:
         data: Keeps its name, calendar and promotions.
         live: The folder; what it lacks is as if empty.
-        rejects_dir: Folder for `live-events.rejects.jsonl` and `live-items.rejects.jsonl`.
+        rejects_dir: Folder for `live-events.rejects.jsonl` and `live-items.rejects.jsonl`; holds the data's side files.
+        forget: Is told who is left out, and takes them out of copies of the data.
 
     Returns:
         Events by time; shoppers seen for the first time are among the users, those who are left out nowhere.
@@ -49,7 +59,9 @@ def with_live(data: Dataset, live: Path, rejects_dir: Path) -> Dataset:
     if not live.is_dir():
         raise SchemaError(f"{live}: no such folder")
     logged = event_log.read(live)
-    left_out = _left_out(live, data, logged)
+    side_files = [path for path in sorted(rejects_dir.glob(f"*{SUFFIX}")) if not path.name.startswith(_LIVE)]
+    left_out = _left_out(live, data, logged, side_files)
+    _forget(live, side_files, left_out["user_id"].to_list(), forget)
     theirs = pl.col("user_id").is_in(left_out["user_id"].implode())
     fresh = _fresh_events(_without(logged, left_out), live, rejects_dir).join(
         data.events, on=KEYS["events"], how="anti"
@@ -84,14 +96,25 @@ def write_catalogue(live: Path, items: pl.DataFrame) -> Path:
     return write_atomically(live / _CATALOGUE_FILE, items.write_parquet)
 
 
-def _left_out(live: Path, data: Dataset, logged: pl.DataFrame) -> pl.DataFrame:
-    """Those of the data's and the log's shoppers who are left out: `user_id`, `until`."""
+def _left_out(live: Path, data: Dataset, logged: pl.DataFrame, side_files: Iterable[Path]) -> pl.DataFrame:
+    """Those of the data's, its side files' and the log's shoppers who are left out: `user_id`, `until`."""
     listed = read_left_out(live)
     if listed.is_empty():
         return named(listed, (), str)
     columns = (data.events["user_id"], data.users["user_id"], logged["user_id"], logged["visitor_id"])
-    names = pl.concat(columns).drop_nulls().unique()
+    rejected = {name for path in side_files for line in lines_of(path) for name in ids_of(line)}
+    names = pl.concat([*columns, pl.Series(list(rejected), dtype=pl.String)]).drop_nulls().unique()
     return named(listed, names, open_digest(live, configured_key_file()))
+
+
+def _forget(
+    live: Path, side_files: Iterable[Path], names: Collection[str], forget: Callable[[Collection[str]], object]
+) -> None:
+    if names:
+        with rewriting(live):
+            for path in side_files:
+                remove_lines(path, names)
+            forget(names)
 
 
 def _without(logged: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
@@ -106,7 +129,7 @@ def _without(logged: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
 
 def _fresh_events(logged: pl.DataFrame, live: Path, rejects_dir: Path) -> pl.DataFrame:
     checked = validate(event_log.events_of(logged), "events", live / "events")
-    write_rejects(checked, rejects_dir, "live-events")
+    write_rejects(checked, rejects_dir, f"{_LIVE}events")
     return checked.frame
 
 
@@ -114,7 +137,7 @@ def _laid_over(items: pl.DataFrame, catalogue: pl.DataFrame, live: Path, rejects
     """Items that did not change in their order, then those of the catalogue in its order."""
     is_deleted = pl.col("deleted").fill_null(False)
     checked = validate(catalogue.filter(~is_deleted), "items", live / _CATALOGUE_FILE)
-    write_rejects(checked, rejects_dir, "live-items")
+    write_rejects(checked, rejects_dir, f"{_LIVE}items")
     gone = pl.concat([catalogue.filter(is_deleted)["item_id"], checked.frame["item_id"]])
     return pl.concat([items.filter(~pl.col("item_id").is_in(gone.implode())), checked.frame])
 

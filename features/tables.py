@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from features.atomic import write_atomically
+from features.rejects import SUFFIX
 from features.schema import TABLES, SchemaError
 from features.validation import ORIGINAL, PROBLEM, Checked, validate
 
@@ -53,7 +54,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 def write_rejects(checked: Checked, rejects_dir: Path, stem: str) -> None:
     """Write the rejects to `<stem>.rejects.jsonl` and log their count; with none, remove an older side file."""
-    side_file = rejects_dir / f"{stem}.rejects.jsonl"
+    side_file = rejects_dir / f"{stem}{SUFFIX}"
     if checked.rejects.is_empty():
         side_file.unlink(missing_ok=True)
         _log.info("%s", checked.summary())

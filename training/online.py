@@ -1,5 +1,5 @@
 """The hourly update: what shoppers did since the serving bundle's cutoff moves its items a little, and its counts up to
-now. `python -m training.online --data complete-journey --bundle serving`.
+now. `python -m training.online --data complete-journey+live:build/live --bundle serving`.
 
 Choices:
 - Towers and ranker stay; items move by small deltas (deltas.py). The nightly run starts from the data, not from

@@ -6,6 +6,7 @@ live folder alone is no data set: it has neither a calendar nor the items that n
 """
 
 import hashlib
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def load(spec: str, cache_dir: Path) -> Dataset:
         return _load_source(spec, cache_dir)
     if not folder:
         raise AdapterError(f"data {spec!r}: write {source}{LIVE}DIR")
-    return with_live(_load_source(source, cache_dir), Path(folder), cache_dir / "rejects")
+    data, forget = _load_source(source, cache_dir), partial(cache.forget, cache_dir)
+    return with_live(data, Path(folder), cache_dir / "rejects", forget)
 
 
 def live_folder(spec: str) -> Path | None:

@@ -9,9 +9,13 @@ Knows nothing of adapters; the key must change whenever the result would.
 import json
 import shutil
 import tempfile
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 
+import polars as pl
+
+from features.atomic import write_atomically
 from features.schema import TABLES, Calendar, Dataset
 from features.tables import read_parquet
 
@@ -42,6 +46,19 @@ def keep(dataset: Dataset, folder: Path) -> None:
         shutil.rmtree(draft)
         if not is_kept(folder):
             raise
+
+
+def forget(cache_dir: Path, names: Collection[str]) -> None:
+    """Take some shoppers out of all that is kept below a folder.
+
+    Whoever calls this holds what keeps others from doing the same (features/left_out.py, `rewriting`).
+    """
+    for about in sorted(cache_dir.glob(f"*/{_ABOUT}")):
+        for path in (about.with_name(f"{table}.parquet") for table, columns in TABLES.items() if "user_id" in columns):
+            frame = read_parquet(path)
+            kept = frame.filter(~pl.col("user_id").is_in(list(names)))
+            if kept.height < frame.height:
+                write_atomically(path, kept.write_parquet)
 
 
 def recall(folder: Path) -> Dataset:

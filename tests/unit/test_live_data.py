@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features import event_log
-from features.adapters import AdapterError, load
+from features.adapters import AdapterError, cache, load
 from features.left_out import leave_out, leave_out_until
 from features.live_data import CATALOGUE, read_catalogue, with_live, write_catalogue
 from features.schema import EVENTS, ITEMS, TABLES, USERS, Calendar, Dataset, SchemaError, schema_of
@@ -164,6 +164,42 @@ def test_who_was_forgotten_begins_again_with_what_arrives_afterwards(data: Datas
     merged = with_live(data, live, rejects)
     assert merged.events["event_id"].to_list() == ["e2", "e5", "e6"]
     assert merged.users["user_id"].to_list() == ["ben", "ada", "eve"]
+
+
+BAD_LINE = '{"event_id":"%s","user_id":"%s","item_id":"kettle","event_type":"look","event_time":"2026-01-01T12:00:00Z"}'
+
+
+def test_nobody_who_is_left_out_comes_back_into_side_files_and_prepared_copies(
+    data: Dataset, live: Path, tmp_path: Path
+) -> None:
+    """Of ada there are good rows and bad ones, of eve a bad one only; zoe was forgotten and lives on."""
+    shop, built = tmp_path / "shop", tmp_path / "built"
+    shop.mkdir()
+    lines = [BAD_LINE % ("b1", "ada"), "ada,kettle", BAD_LINE % ("b2", "eve"), BAD_LINE % ("b3", "ben"), "ben,kettle"]
+    good = [line.replace("look", "view") for line in (BAD_LINE % ("g1", "ada"), BAD_LINE % ("g2", "ben"))]
+    (shop / "events.jsonl").write_text("\n".join([*lines, *good]) + "\n")
+    data.items.write_parquet(shop / "items.parquet")
+    cache.keep(data, built / "complete-journey-1")
+    log(live, {"event_id": "l1", "user_id": "zoe", "price": -1.0})
+    leave_out(live, digests(live, "eve"))
+    leave_out_until(live, digests(live, "ada", "zoe"), DAYS[0], keep_opted_out=True)
+    merged = load(f"parquet:{shop}+live:{live}", built)
+    assert merged.users["user_id"].to_list() == ["ben"]
+    originals = pl.read_ndjson(built / "rejects" / "events.rejects.jsonl")["original"]
+    assert originals.to_list() == lines[3:]
+    kept = cache.recall(built / "complete-journey-1")
+    assert kept.events["event_id"].to_list() == ["e2"]
+    assert kept.users["user_id"].to_list() == ["ben"]
+    assert kept.items.equals(data.items)
+    assert "zoe" in (built / "rejects" / "live-events.rejects.jsonl").read_text()
+
+
+def test_a_side_file_that_cannot_be_read_is_an_error_that_names_it(data: Dataset, live: Path, rejects: Path) -> None:
+    rejects.mkdir()
+    (rejects / "events.rejects.jsonl").write_bytes('{"original": "Ä'.encode()[:-1])
+    leave_out(live, digests(live, "ada"))
+    with pytest.raises(SchemaError, match=r"events\.rejects\.jsonl: .*utf-8"):
+        with_live(data, live, rejects)
 
 
 def test_the_catalogue_reads_back_and_is_replaced_whole(live: Path) -> None:

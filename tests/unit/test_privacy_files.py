@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from aisle.v1 import event_service_pb2 as messages
 
+from features import rejects
 from features.atomic import write_atomically
 from features.event_log import write_part
 from features.offline import offline_folder, write_offline
@@ -87,7 +88,8 @@ def test_two_purges_at_once_do_not_bring_back_each_others_shopper(
             assert waits_or_is_done.wait(PATIENCE_SECONDS)
         return write_atomically(target, fill)
 
-    monkeypatch.setattr(files, "write_atomically", noted)
+    for module in (files, rejects):
+        monkeypatch.setattr(module, "write_atomically", noted)
     remove(tmp_path, "ada")
     others[0].join(PATIENCE_SECONDS)
     left = pl.read_parquet(path) if suffix == "parquet" else pl.read_ndjson(path)

@@ -21,8 +21,10 @@ def using(path: Path) -> Iterator[None]:
         yield
     except PolarsError as error:
         raise Unavailable(f"{_damaged(path)}: {error}") from error
-    except (OSError, SchemaError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise Unavailable(f"{path}: {error}") from error
+    except SchemaError as error:  # names the file itself
+        raise Unavailable(str(error)) from error
 
 
 def _damaged(path: Path) -> Path:

@@ -15,23 +15,18 @@ with the next full training. The shop's own source files are the shop's.
 """
 
 import asyncio
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from features import event_log
 from features.atomic import is_unfinished, remove_leftovers, write_atomically
 from features.left_out import rewriting
+from features.rejects import SHOPPER_COLUMNS, lines_of, names_one, remove_lines
 from services.ingest.privacy.disk import using
 from services.ingest.privacy.shopper import Shopper
-
-_COLUMNS = ("user_id", "visitor_id")
 
 
 class EventFiles:
@@ -89,7 +84,7 @@ class Tables:
             for folder in sorted({path.parent for path in self._unfinished()}):
                 with suppress(FileNotFoundError):  # the folder was a draft
                     leftover_count += remove_leftovers(folder)
-            return leftover_count + self._sum(shopper, _remove_rows, _remove_lines)
+            return leftover_count + self._sum(shopper, _remove_rows, remove_lines)
 
     def _unfinished(self) -> list[Path]:
         return [path for path in self._paths() if is_unfinished(path)]
@@ -131,7 +126,7 @@ _Work = Callable[[Path, frozenset[str]], int]
 
 def _theirs(path: Path, names: frozenset[str]) -> pl.Expr | None:
     """Whether a row names one of the shopper's; None for a table without shoppers."""
-    columns = [name for name in _COLUMNS if pl.read_parquet_schema(path).get(name) == pl.String]
+    columns = [name for name in SHOPPER_COLUMNS if pl.read_parquet_schema(path).get(name) == pl.String]
     sought = pl.Series(sorted(names), dtype=pl.String).implode()
     return pl.any_horizontal(pl.col(columns).is_in(sought).fill_null(False)) if columns else None
 
@@ -153,36 +148,4 @@ def _remove_rows(path: Path, names: frozenset[str]) -> int:
 
 
 def _count_lines(path: Path, names: frozenset[str]) -> int:
-    return sum(_names_one(line, names) for line in _lines(path))
-
-
-def _remove_lines(path: Path, names: frozenset[str]) -> int:
-    count = _count_lines(path, names)
-    if count:
-        kept = "".join(line for line in _lines(path) if not _names_one(line, names))
-        write_atomically(path, partial(Path.write_text, data=kept, encoding="utf-8"))
-    return count
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="\n") as file:
-        yield from file
-
-
-def _names_one(line: str, names: frozenset[str]) -> bool:
-    """Whether a line is about one of the shopper's: a rejected row keeps its original as JSON or as plain text."""
-    if not any(name in line or json.dumps(name)[1:-1] in line for name in names):
-        return False
-    row = _json(line)
-    original = row.get("original") if isinstance(row, dict) else None
-    inner = _json(original) if isinstance(original, str) else row
-    if isinstance(inner, dict):
-        return any(str(inner.get(column)) in names for column in _COLUMNS)
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", original or line) for name in names)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    return sum(names_one(line, names) for line in lines_of(path))
