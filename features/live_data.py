@@ -33,8 +33,6 @@ from features.validation import validate
 CATALOGUE = pl.Schema({**ITEMS, "deleted": pl.Boolean()})
 """Columns of catalogue.parquet; of a deleted item only `item_id` is read."""
 _CATALOGUE_FILE = "catalogue.parquet"
-_LIVE = "live-"
-"""What the names of our own side files begin with."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ def with_live(
     if not live.is_dir():
         raise SchemaError(f"{live}: no such folder")
     logged = event_log.read(live)
-    side_files = [path for path in sorted(rejects_dir.glob(f"*{SUFFIX}")) if not path.name.startswith(_LIVE)]
+    side_files = sorted(rejects_dir.glob(f"*{SUFFIX}"))
     left_out = _left_out(live, data, logged, side_files)
     _forget(live, side_files, left_out["user_id"].to_list(), forget)
     theirs = pl.col("user_id").is_in(left_out["user_id"].implode())
@@ -129,7 +127,7 @@ def _without(logged: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
 
 def _fresh_events(logged: pl.DataFrame, live: Path, rejects_dir: Path) -> pl.DataFrame:
     checked = validate(event_log.events_of(logged), "events", live / "events")
-    write_rejects(checked, rejects_dir, f"{_LIVE}events")
+    write_rejects(checked, rejects_dir, "live-events")
     return checked.frame
 
 
@@ -137,7 +135,7 @@ def _laid_over(items: pl.DataFrame, catalogue: pl.DataFrame, live: Path, rejects
     """Items that did not change in their order, then those of the catalogue in its order."""
     is_deleted = pl.col("deleted").fill_null(False)
     checked = validate(catalogue.filter(~is_deleted), "items", live / _CATALOGUE_FILE)
-    write_rejects(checked, rejects_dir, f"{_LIVE}items")
+    write_rejects(checked, rejects_dir, "live-items")
     gone = pl.concat([catalogue.filter(is_deleted)["item_id"], checked.frame["item_id"]])
     return pl.concat([items.filter(~pl.col("item_id").is_in(gone.implode())), checked.frame])
 

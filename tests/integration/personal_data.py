@@ -73,7 +73,7 @@ async def plant(shop: LiveShop, *, pseudonym_key: bytes | None = None) -> None:
     # The visitor's id in the stream of the known shopper.
     beside = shop.event(4, SHOPPER, visitor_id=VISITOR).SerializeToString()
     await shop.client.xadd(shop.keys(SHOPPER).events, {"e": beside})
-    await _plant_rows(shop, [name for shopper in (SHOPPER, OTHER) for name in _names(shopper, pseudonym_key)])
+    await plant_rows(shop, [name for shopper in (SHOPPER, OTHER) for name in _names(shopper, pseudonym_key)])
     _plant_training(shop.folder / "data", shop.folder)
 
 
@@ -88,10 +88,10 @@ def _names(shopper: str, key: bytes | None) -> list[str]:
     return [shopper] if key is None else [shopper, pseudonym(key, shopper)]
 
 
-async def _plant_rows(shop: LiveShop, names: list[str]) -> None:
+async def plant_rows(shop: LiveShop, names: list[str]) -> None:
     """Materialised by every name, pushed by ids."""
     store = open_store(shop.folder / "feast", shop.folder / "offline", shop.address)
-    rows = random_user_frame(len(names), np.random.default_rng(1)).with_columns(user_id=pl.Series(names))
+    rows = random_user_frame(len(names), np.random.default_rng(len(names))).with_columns(user_id=pl.Series(names))
     materialise(store, rows, random_item_frame(1, np.random.default_rng(2)), AS_OF)
     await UserWriter(store).push(pushed(rows.filter(pl.col("user_id").is_in([SHOPPER, OTHER])), AS_OF))
     write_offline(rows, "user", AS_OF, shop.folder / "offline")

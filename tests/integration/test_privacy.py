@@ -20,7 +20,7 @@ from services.ingest.privacy.shopper import Shoppers
 from services.ingest.privacy.stream_store import StreamStore
 from services.ingest.writing import EventWriter
 from tests.integration.live_shop import SHARDS, LiveShop, until
-from tests.integration.personal_data import KEY, OTHER, SHOPPER, VISITOR, plant, privacy_of, traces
+from tests.integration.personal_data import KEY, OTHER, SHOPPER, VISITOR, plant, plant_rows, privacy_of, traces
 
 PURGE = messages.PurgeUserRequest(user_id=SHOPPER, visitor_id=VISITOR)
 EVERYWHERE = {"stream": 4, "online_store": 1, "event_files": 1, "offline_files": 1, "training_cache": 5}
@@ -124,6 +124,28 @@ async def test_pseudonyms_are_exported_as_the_ids_they_stand_for(shop: LiveShop)
         page = await privacy.export_user(messages.ExportUserRequest(user_id=SHOPPER))
     assert {event.user_id for event in page.events} == {SHOPPER}
     assert {"event-2", "event-3"} <= {event.event_id for event in page.events}
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["by the id", "by the pseudonym"])
+async def test_an_export_of_both_ids_tells_the_features_of_both(shop: LiveShop, key: bytes | None) -> None:
+    await plant(shop)
+    visitor = VISITOR if key is None else pseudonym(key, VISITOR)
+    await plant_rows(shop, [visitor])
+    both = messages.ExportUserRequest(user_id=SHOPPER, visitor_id=VISITOR, page_size=1)
+    async with privacy_of(shop, key) as privacy:
+        page = await privacy.export_user(both)
+        of_user = await privacy.export_user(messages.ExportUserRequest(user_id=SHOPPER))
+        of_visitor = await privacy.export_user(messages.ExportUserRequest(visitor_id=VISITOR))
+        both.page_token = page.next_page_token
+        second = await privacy.export_user(both)
+    assert len(page.features) == len(page.visitor_features) == len(spec.USER_FEATURES)
+    assert page.features == of_user.features
+    assert page.visitor_features == of_visitor.features
+    assert page.features != page.visitor_features
+    assert not of_user.visitor_features
+    assert not of_visitor.visitor_features
+    assert not second.features
+    assert not second.visitor_features
 
 
 async def test_the_shards_of_a_shopper_are_those_of_the_ids_the_pseudonyms_and_the_streams(shop: LiveShop) -> None:

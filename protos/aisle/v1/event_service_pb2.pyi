@@ -187,8 +187,15 @@ class ExportUserRequest(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., user_id: _Optional[str] = ..., visitor_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ExportUserResponse(_message.Message):
-    __slots__ = ("events", "features", "next_page_token")
+    __slots__ = ("events", "features", "next_page_token", "visitor_features")
     class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class VisitorFeaturesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -198,7 +205,9 @@ class ExportUserResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VISITOR_FEATURES_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
     features: _containers.ScalarMap[str, str]
     next_page_token: str
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., features: _Optional[_Mapping[str, str]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    visitor_features: _containers.ScalarMap[str, str]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., features: _Optional[_Mapping[str, str]] = ..., next_page_token: _Optional[str] = ..., visitor_features: _Optional[_Mapping[str, str]] = ...) -> None: ...

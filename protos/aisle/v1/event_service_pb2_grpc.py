@@ -79,7 +79,7 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportUser(self, request, context):
-        """Returns all that is stored about a shopper, page by page.
+        """Returns what is stored about a shopper, page by page: every event, and the features that their lists are made of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -2,7 +2,8 @@
 
 Choices: events come from the log's files, from streams and dead letters that are in no file yet, and from the shopper's
 state, which also holds what the shop's own data said before; each event once, by its id. Every page looks anew: one
-shopper's events are few. Features are the row that lists are made of.
+shopper's events are few. Features are the rows that lists are made of, the known shopper's and the visitor's; where
+files hide ids, a row by the pseudonym is told for want of one by the id.
 
 An item that a caller's page has passed is not looked for again (see tokens.py).
 """
@@ -52,11 +53,14 @@ class Exports:
         events = await self.events(shopper)
         rest = [event for event in events if after is None or _place(event) > after]
         shown, more = rest[: size or PAGE_SIZE_DEFAULT], len(rest) > (size or PAGE_SIZE_DEFAULT)
-        return messages.ExportUserResponse(
-            events=shown,
-            features={} if token else await self._features(shopper),
-            next_page_token=page_token(shopper.ids, _place(shown[-1])) if more else "",
+        page = messages.ExportUserResponse(
+            events=shown, next_page_token=page_token(shopper.ids, _place(shown[-1])) if more else ""
         )
+        if not token:
+            rows = [await self._features(shopper, name) for name in shopper.ids]
+            page.features.update(rows[0])
+            page.visitor_features.update(*rows[1:])
+        return page
 
     async def events(self, shopper: Shopper) -> list[messages.Event]:
         """Every event, oldest first."""
@@ -73,8 +77,9 @@ class Exports:
         rows = event_log.rows_of(self._live_dir, shopper.names)
         return [_with_ids(records.event_of(row), shopper) for row in rows.iter_rows(named=True)]
 
-    async def _features(self, shopper: Shopper) -> dict[str, str]:
-        for name in shopper.ids:
+    async def _features(self, shopper: Shopper, of: str) -> dict[str, str]:
+        """What is known of one of the shopper's ids."""
+        for name in (of, *(name for name in shopper.names - {of} if shopper.id_of(name) == of)):
             try:
                 row = await self._reader.read(name)
             except StoreUnavailable as error:

@@ -102,7 +102,8 @@ class Privacy:
         shopper = self._parts.shoppers.of(request)
         async with _answering():
             page = await self._parts.exports.page(shopper, request.page_size, request.page_token)
-            await self._note("export", shopper, events=len(page.events), features=len(page.features))
+            features = len(page.features) + len(page.visitor_features)
+            await self._note("export", shopper, events=len(page.events), features=features)
         return page
 
     async def set_opt_out(self, request: messages.SetOptOutRequest) -> messages.SetOptOutResponse:
