@@ -27,8 +27,8 @@ from services.common.streams import Client, ShardKeys, Unavailable, all_shards, 
 _Answer: TypeAlias = Sequence[messages.EventStatus] | None
 """What became of the events of one shard; None where it did not answer."""
 
-_SEEN_SECONDS = 2 * 86_400
-"""How long the ids of a day are kept after the day's last event."""
+_SEEN_SECONDS = 25 * 3_600
+"""How long the ids of a day are kept after the day's last event: a day, and what clocks may differ by."""
 
 _SCRIPT = """
 local accepted, duplicate, opted_out = 1, 2, 5
