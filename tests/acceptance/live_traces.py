@@ -5,7 +5,7 @@ Knows nothing of what ought to be where.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ _COMMAND_SECONDS = 30.0
 
 async def in_keys(redis: str, ids: Sequence[str]) -> list[str]:
     """Keys whose name or value holds one of the ids."""
-    sought, found = [name.encode() for name in ids], list[str]()
+    sought, found = [name.encode() for name in ids], set[str]()
     client = streams.connect(redis, _COMMAND_SECONDS)
     try:
-        async for key in client.scan_iter(count=1000):
+        async for key in _keys(client):
             content = bytes(key) + await _content(client, key)
             if any(name in content for name in sought):
-                found.append(repr(key))
+                found.add(repr(key))
     finally:
         await client.aclose()
     return sorted(found)
@@ -50,6 +50,14 @@ async def in_append_only_file(directory: Path, ids: Sequence[str]) -> list[str]:
         config = ValkeyConfig(Path(copy), free_port())
         with start_valkey(config, _COMMAND_SECONDS):
             return await in_keys(f"127.0.0.1:{config.port}", ids)
+
+
+async def _keys(client: Client) -> AsyncIterator[bytes]:
+    """Every key, streams first and again: an updater empties them while tens of thousands of other keys are read."""
+    async for key in client.scan_iter(count=1000, _type="stream"):
+        yield key
+    async for key in client.scan_iter(count=1000):
+        yield key
 
 
 async def _content(client: Client, key: bytes) -> bytes:
