@@ -102,6 +102,17 @@ class NewlyLeftOut:
             return []
         return named(new, names, open_digest(self.live, configured_key_file()))["user_id"].to_list()
 
+    def leave(self, table: Path) -> None:
+        """Take them out of a Parquet file with a `user_id` that a job has just written, until nobody new is in it.
+
+        Raises:
+            SchemaError, ValueError, OSError: as by `among`.
+        """
+        while gone := self.among(read_parquet(table)["user_id"].unique()):
+            with rewriting(self.live):
+                kept = read_parquet(table).filter(~pl.col("user_id").is_in(gone))
+                write_atomically(table, kept.write_parquet)
+
 
 @contextmanager
 def rewriting(live: Path) -> Iterator[None]:

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from features import bundle as files
-from features.adapters import load
+from features.adapters import live_folder, load
 from features.bundle import Bundle, open_bundle, serving_path
+from features.left_out import NewlyLeftOut
 from features.schema import Dataset
 from services.ranking.ordering import CandidateLimits, Interest, OrderingModel, Rankers, open_model
 from training.dataset import sequences
@@ -163,6 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     options = _parser().parse_args(arguments)
     log_to_terminal()
+    live = live_folder(options.data)
+    newly = None if live is None else NewlyLeftOut(live)
     data = load(options.data, options.cache)
     bundle = open_bundle(options.bundle or serving_path(options.bundles))
     if options.cutoff_week is not None and data.calendar.week_end(options.cutoff_week) != bundle.as_of:
@@ -174,6 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = run_facts(data, bundle, options.seed, options.weeks, examined.window, rivals, options.protocol)
     report = {"bundle": bundle.version, "data": data.name, "weeks": options.weeks} | report_of(run, judgement)
     written = write_report(options.out, report, judgement)
+    if newly is not None:
+        newly.leave(written[-1])
     for task, systems in judgement.tasks.items():
         for name, metrics in systems.items():
             log.info("%-4s %-18s %s", task, name, {key: metrics[key] for key in ("recall@20", "ndcg@20")})

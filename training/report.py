@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from features.atomic import write_atomically
 from training import wording
 from training.judgement import Judgement
 from training.metrics import RESAMPLES
@@ -61,7 +62,7 @@ def write_report(out: Path, report: Mapping[str, Any], judgement: Judgement) -> 
     page, table = out.with_suffix(".html"), out.with_suffix(".parquet")
     out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     page.write_text(render(report))
-    judgement.shoppers.write_parquet(table)
+    write_atomically(table, judgement.shoppers.write_parquet)
     return [out, page, table]
 
 

@@ -321,15 +321,17 @@ async def test_a_commit_is_refused_after_a_purge_an_opt_out_a_takeover_or_itself
     [entry] = await store.entries(BEGINNING, 10)
     await shop.client.set(keys.shopper("user-1"), b"read\n")
     read_states = await store.states(["user-1"])
-    commit = Commit(BEGINNING, entry.id, {"user-1": len(read_states["user-1"])}, {"user-1": b"more\n"})
+    lengths, named = {"user-1": len(read_states["user-1"])}, ["user-1", "visitor-1"]
+    commit = Commit(BEGINNING, entry.id, named, lengths, {"user-1": b"more\n"})
     await shop.client.delete(keys.shopper("user-1"))
     with pytest.raises(StateChanged):
         await store.commit(commit)
     await shop.client.set(keys.shopper("user-1"), b"read\n")
-    await shop.client.sadd(keys.opted_out, shop.digest("user-1"))
-    with pytest.raises(StateChanged):
-        await store.commit(commit)
-    await shop.client.delete(keys.opted_out)
+    for name in named:
+        await shop.client.sadd(keys.opted_out, shop.digest(name))
+        with pytest.raises(StateChanged):
+            await store.commit(commit)
+        await shop.client.delete(keys.opted_out)
     with pytest.raises(LeaseLost):
         await ShardStore(shop.client, keys.shard, "another", shop.digest).commit(commit)
     await store.commit(commit)

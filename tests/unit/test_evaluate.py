@@ -1,7 +1,7 @@
 """The command line of an evaluation, on a tiny bundle and a shop whose events are written by hand."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 
 from features.bundle import Bundle
+from features.left_out import leave_out_until
 from features.schema import Dataset
+from features.shopper_digest import open_digest
 from tests.shop import dataset, day, event, events
 from tests.tiny_shop import AS_OF, tiny_shop, write_shop_bundle
 from training.evaluate import evaluate, main
 from training.evaluation import TASKS
-from training.rivals import tuned_rivals
+from training.rivals import Rivals, quick_rivals, tuned_rivals
 from training.splits import TimeSplit
 
 ITEMS = tiny_shop(seed=1).items
@@ -66,6 +68,24 @@ def test_the_command_writes_json_page_and_table_of_one_evaluation(
     assert report["run"]["verb"] == "bought"
     assert "of what shoppers bought next" in out.with_suffix(".html").read_text()
     assert pl.read_parquet(out.with_suffix(".parquet")).height == 2 * 3 * 12
+
+
+def test_who_is_forgotten_while_it_is_judged_is_not_in_the_table(
+    shop: Dataset, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*asked: object) -> Rivals:
+        digest = open_digest(tmp_path / "live", None)
+        leave_out_until(tmp_path / "live", [digest("user-3")], datetime.now(UTC), keep_opted_out=True)
+        return quick_rivals(asked[0], asked[3])  # type: ignore[arg-type]
+
+    monkeypatch.setattr("training.evaluate.rivals_of", meanwhile)
+    shop.events.write_parquet(tmp_path / "events.parquet")
+    shop.items.write_parquet(tmp_path / "items.parquet")
+    (tmp_path / "live").mkdir()
+    told = ["--data", f"parquet:{tmp_path}+live:{tmp_path / 'live'}", "--bundle", str(bundle.root)]
+    main([*told, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "report.json")])
+    judged = set(pl.read_parquet(tmp_path / "report.parquet")["user_id"])
+    assert judged == {f"user-{number}" for number in range(12)} - {"user-3"}
 
 
 def test_a_bundle_of_another_week_and_data_that_ends_at_the_cutoff_are_refused(

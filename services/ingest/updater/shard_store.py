@@ -2,9 +2,9 @@
 
 Choices:
 - Whatever an owner changes is one script that first looks whether it still is the owner.
-- A commit also looks whether position and states are those that were read, and whether a shopper has opted out since:
-  what others do to a shopper meanwhile (a purge, a seed), or a commit whose answer was lost, sends the round back to
-  its beginning.
+- A commit also looks whether position and states are those that were read, and whether somebody whom an event names
+  has opted out since: what others do to a shopper meanwhile (a purge, a seed), or a commit whose answer was lost, sends
+  the round back to its beginning.
 - The time stamp of rows is reserved before they are pushed. Otherwise whoever repeats a push after a crash might stamp
   it lower than the first time, and the online store would keep the older row.
 - An entry that ends as a dead letter, or that belongs to a shopper who has opted out, leaves the stream in the same
@@ -13,7 +13,7 @@ Choices:
 Knows nothing of what an event says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,19 +30,21 @@ redis.call('HSET', KEYS[2], 'stamp', stamp)
 return tonumber(stamp)
 """
 # KEYS: owner, progress, opted_out, dead, events, then one state per shopper.
-# ARGV: token, position before, position, shoppers N, N times (digest, length before, lines), letters M, M times
-#       (event, entry, reason), then the entries that leave the stream.
+# ARGV: token, position before, position, people P, P digests, shoppers N, N times (length before, lines), letters M,
+#       M times (event, entry, reason), then the entries that leave the stream.
 _COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'lost' end
 if (redis.call('HGET', KEYS[2], 'features') or '0-0') ~= ARGV[2] then return 'changed' end
-local shoppers = tonumber(ARGV[4])
-for i = 1, shoppers do
-  local at = 4 + (i - 1) * 3
-  if redis.call('STRLEN', KEYS[5 + i]) ~= tonumber(ARGV[at + 2]) then return 'changed' end
-  if redis.call('SISMEMBER', KEYS[3], ARGV[at + 1]) == 1 then return 'changed' end
+local at = 4 + tonumber(ARGV[4])
+for i = 5, at do
+  if redis.call('SISMEMBER', KEYS[3], ARGV[i]) == 1 then return 'changed' end
 end
-for i = 1, shoppers do redis.call('APPEND', KEYS[5 + i], ARGV[4 + i * 3]) end
-local at = 5 + shoppers * 3
+local shoppers = tonumber(ARGV[at + 1])
+for i = 1, shoppers do
+  if redis.call('STRLEN', KEYS[5 + i]) ~= tonumber(ARGV[at + i * 2]) then return 'changed' end
+end
+for i = 1, shoppers do redis.call('APPEND', KEYS[5 + i], ARGV[at + i * 2 + 1]) end
+at = at + 2 + shoppers * 2
 local letters = tonumber(ARGV[at])
 for i = 1, letters do
   redis.call('XADD', KEYS[4], '*', 'e', ARGV[at + 1], 'entry', ARGV[at + 2], 'reason', ARGV[at + 3])
@@ -66,7 +68,7 @@ class LeaseLost(Exception):  # noqa: N818 - named for what happened
 
 
 class StateChanged(Exception):  # noqa: N818 - named for what happened
-    """A shopper's state or the position is not what it was when the round began, or a shopper has opted out."""
+    """A shopper's state or the position is not what it was when the round began, or somebody has opted out."""
 
 
 class Entry(NamedTuple):
@@ -101,6 +103,8 @@ class Commit:
     """The shard's position when the round began."""
     position: EntryId
     """Last entry that it took."""
+    named: Collection[str] = ()
+    """All whom its events name, none of whom has opted out."""
     lengths: Mapping[str, int] = field(default_factory=dict)
     """Shopper to the bytes of the state that was read; of those in `appended`, and perhaps more."""
     appended: Mapping[str, bytes] = field(default_factory=dict)
@@ -180,9 +184,11 @@ class ShardStore:
         """
         keys = self._keys
         states = [keys.shopper(shopper) for shopper in commit.appended]
-        arguments: list[str | bytes | int] = [self._token, str(commit.before), str(commit.position), len(states)]
+        arguments: list[str | bytes | int] = [self._token, str(commit.before), str(commit.position), len(commit.named)]
+        arguments += map(self._digest, commit.named)
+        arguments.append(len(states))
         for shopper, lines in commit.appended.items():
-            arguments += [self._digest(shopper), commit.lengths[shopper], lines]
+            arguments += [commit.lengths[shopper], lines]
         arguments.append(len(commit.letters))
         for letter in commit.letters:
             arguments += [letter.entry.event, str(letter.entry.id), letter.reason]

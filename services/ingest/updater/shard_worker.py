@@ -143,7 +143,7 @@ class ShardWorker:
         }
         lengths = {shopper: len(batch.states[shopper]) for shopper in theirs}
         appended = {shopper: lines for shopper, (lines, _) in theirs.items()}
-        commit = Commit(batch.before, batch.position, lengths, appended, batch.letters, batch.left_out)
+        commit = Commit(batch.before, batch.position, batch.shoppers, lengths, appended, batch.letters, batch.left_out)
         await self._store_of(batch.shard).commit(commit)
         self._positions[batch.shard] = batch.position
         cached_count = sum(isinstance(state, CachedState) for state in batch.states.values())
