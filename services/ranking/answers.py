@@ -17,7 +17,7 @@ from services.ranking.pages import continued, page_token
 from services.ranking.pipeline import Pipeline
 from services.ranking.placements import fill_placement
 from services.ranking.promoting import name_promotions, promote
-from services.ranking.replies import add_explanations, rank_response, recommend_response
+from services.ranking.replies import add_explanations, rank_response, recommend_response, tell_degradations
 from services.ranking.selecting import Selected, known_rows, select, shopper_id
 from services.ranking.shaping import Taste, shaped
 from services.ranking.trace import Trace, tally
@@ -78,6 +78,7 @@ async def recommend(
         name_promotions(model, request, page, reply.results)
         if request.explain:
             await _explain(pipeline, shopper_id(request), page, reply.results, trace)
+            tell_degradations(reply, trace)  # on a later page nobody has been asked before
     reply.experiment_ids.extend(experiment_ids)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply, page.rows
@@ -106,6 +107,7 @@ async def rank(
         if request.explain:
             known = reply.results[: ranked.rows.size]
             await _explain(pipeline, shopper_id(request), ranked, known, trace)
+            tell_degradations(reply, trace)
     reply.experiment_ids.extend(experiment_ids)
     reply.stage_timings_ms.update(trace.timings_ms)
     return reply

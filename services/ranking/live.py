@@ -77,14 +77,13 @@ class LiveItems:
         return release if model is release.model else replace(release, model=model)
 
     async def start(self, refresh: Refresh) -> None:
-        """Serve the items as they stand from the first request on, unless Valkey does not answer in time."""
+        """Serve the items as they stand from the first request on, unless that cannot be done, or not in time."""
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._read_everything()
-        except (Unavailable, TimeoutError) as error:
+            await refresh()
+        except Exception as error:  # `follow` tries again
             self._fall_behind(error)
-            return
-        await refresh()
 
     async def follow(self, refresh: Refresh) -> None:
         """Take in what changes, until cancelled."""

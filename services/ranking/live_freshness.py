@@ -55,9 +55,10 @@ class Freshness:
             try:
                 await self.poll()
                 said = False
-            except Unavailable as error:
+            except Exception as error:  # whatever it is, what is late afterwards should still be said
                 if not said:
-                    logger.error("freshness is not known", extra={"reason": str(error)})
+                    unforeseen = not isinstance(error, Unavailable)
+                    logger.error("freshness is not known", exc_info=unforeseen, extra={"reason": repr(error)})
                 said = True
             await asyncio.sleep(POLL_SECONDS)
 

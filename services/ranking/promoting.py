@@ -60,7 +60,8 @@ async def promote(
     promotions = []
     for promotion in request.promotions:
         rows = popular(model, PROMOTED_ITEMS_MAX, allowed & _mask(model, promotion)).rows
-        best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=bought_us))
+        within_us = max(bought_us, purchased_within_us(promotion.filter))
+        best = await pipeline.rank(shopper_id(request), rows, trace, Selection(purchased_within_us=within_us))
         promotions.append(Promoted(best, promotion.promoted_percent, promotion.pinned_position))
     if request.exploration_weight:
         bounds = Selection(allowed=allowed, purchased_within_us=bought_us)

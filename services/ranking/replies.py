@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from aisle.v1 import recommendation_service_pb2 as messages
@@ -32,6 +33,7 @@ REASONS = {
 }
 """One short English sentence per source, shown to shoppers as it is or replaced by the front end."""
 
+_Reply = TypeVar("_Reply", messages.RecommendResponse, messages.RankResponse)
 _REASON_LISTS = {int(source): [reason] if reason else [] for source, reason in REASONS.items()}
 
 
@@ -88,8 +90,14 @@ def recommend_response(
         missing_ids=missing_ids,
         bundle_version=release.version,
         stage_timings_ms=trace.timings_ms,
-        degradations=[messages.Degradation.Name(step) for step in sorted(trace.degradations)],
+        degradations=_names(trace),
     )
+
+
+def tell_degradations(reply: _Reply, trace: Trace) -> None:
+    """Say of a reply what has gone wrong up to now."""
+    reply.ClearField("degradations")
+    reply.MergeFrom(type(reply)(degradations=_names(trace)))
 
 
 def rank_response(
@@ -103,5 +111,9 @@ def rank_response(
         missing_ids=missing_ids,
         bundle_version=release.version,
         stage_timings_ms=trace.timings_ms,
-        degradations=[messages.Degradation.Name(step) for step in sorted(trace.degradations)],
+        degradations=_names(trace),
     )
+
+
+def _names(trace: Trace) -> list[str]:
+    return [messages.Degradation.Name(step) for step in sorted(trace.degradations)]

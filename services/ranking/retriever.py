@@ -117,6 +117,9 @@ class RemoteRetriever:
             size = len(found.rows)
             if size != len(found.scores) or size > count:
                 raise RetrieverUnavailable(f"bad answer: {size} rows, {len(found.scores)} scores")
+            strange = [row for row in found.rows if not (0 <= row < allowed.size and allowed[row])]
+            if strange:
+                raise RetrieverUnavailable(f"bad answer: row {strange[0]}, which may not be shown")
             rows[number, :size], scores[number, :size] = found.rows, found.scores
         return rows, scores
 

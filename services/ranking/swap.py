@@ -19,6 +19,7 @@ import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ _ANSWER_SECONDS = 1.0
 """How long the answer to that may take."""
 _OUTAGE_SECONDS = 5.0
 """What both releases lack for so long is an outage and not a blink."""
+_PATIENT_SECONDS = 60.0
+"""What others load for a switch is loaded after that, or will not be for long."""
 _LAST_REQUESTS_SECONDS = 1.0
 """Longer than requests on the old release should take; then its memory is given back."""
 
@@ -98,8 +101,7 @@ class Serving:
             Exception: what it met when it was warmed up.
         """
         if root.name != self._pipeline.release.version:
-            with self._bare.turns.patience():
-                await self._switch(root)
+            await self._switch(root)
 
     async def refresh(self) -> None:
         """Serve the same bundle with what has happened by now."""
@@ -113,14 +115,24 @@ class Serving:
         self._own, self._bare, self._pipeline = own, bare, self._guard(bare)
 
     async def _switch(self, root: Path) -> None:
-        started = time.monotonic()
-        own = await _loaded(root)
-        pipeline = self._assemble(await self._extend(own))
-        loaded = time.monotonic()
-        if not await self._back_ends_ready(pipeline):
-            return
+        started, turns = time.monotonic(), self._bare.turns
+        with ExitStack() as patience:
+            patience.enter_context(turns.patience())
+            own = await _loaded(root)
+            pipeline = self._assemble(await self._extend(own))
+            loaded = time.monotonic()
+            if not await self._back_ends_ready(pipeline, patience):
+                return
         ready = time.monotonic()
-        await warm_up(pipeline, self._house)
+        with turns.patience():
+            await warm_up(pipeline, self._house)
+            self._take_over(own, pipeline, started, loaded, ready)
+            del pipeline  # or it would stay when a refreshed one serves
+            await self.refresh()  # with what has happened while it was made ready
+            await asyncio.sleep(_LAST_REQUESTS_SECONDS)
+            await asyncio.to_thread(give_back_memory)
+
+    def _take_over(self, own: Release, pipeline: Pipeline, started: float, loaded: float, ready: float) -> None:
         versions = {"from": self._pipeline.release.version, "to": pipeline.release.version}
         self._serve(own, pipeline)
         now = time.monotonic()
@@ -131,14 +143,14 @@ class Serving:
             "seconds": now - started,
         }
         logger.info("switched", extra=versions | {name: round(seconds, 2) for name, seconds in times.items()})
-        del pipeline  # or it would stay when a refreshed one serves
-        await self.refresh()  # with what has happened while it was made ready
-        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
-        await asyncio.to_thread(give_back_memory)
 
-    async def _back_ends_ready(self, pipeline: Pipeline) -> bool:
-        """Wait until the switch takes nothing away; False if the pointer moved first."""
-        outage_since, said = None, False
+    async def _back_ends_ready(self, pipeline: Pipeline, patience: ExitStack) -> bool:
+        """Wait until the switch takes nothing away; False if the pointer moved first.
+
+        What others load for the same switch makes calls slower, too, where they share a machine; a wait that is longer
+        than that ends the patience.
+        """
+        began, outage_since, said = time.monotonic(), None, False
         while not self._pointer.has_moved():
             lacks = await _lacks(pipeline)
             if not lacks:
@@ -152,6 +164,8 @@ class Serving:
             if not said:
                 logger.info("waiting", extra={"version": pipeline.release.version, "lacks": sorted(lacks)})
                 said = True
+            if time.monotonic() - began > _PATIENT_SECONDS:
+                patience.close()
             await asyncio.sleep(_PROBE_SECONDS)
         return False
 

@@ -149,6 +149,14 @@ class TestRemoteRetriever(RetrieverContract):
         with pytest.raises(RetrieverUnavailable, match=f"{len(rows)} rows, 3 scores"):
             await ask_a_service_that(answer, TIMEOUT_SECONDS)
 
+    @pytest.mark.parametrize("row", [ROW_COUNT, -1, 3])
+    async def test_an_answer_with_a_row_that_may_not_be_shown_is_none(self, row: int) -> None:
+        async def answer() -> messages.SearchResponse:
+            return messages.SearchResponse(neighbors=[messages.Neighbors(rows=[1, row], scores=[0.3, 0.2])])
+
+        with pytest.raises(RetrieverUnavailable, match=f"row {row}, which may not be shown"):
+            await ask_a_service_that(answer, TIMEOUT_SECONDS, without([3]))
+
     async def test_an_answer_without_neighbours_is_no_rows(self) -> None:
         async def answer() -> messages.SearchResponse:
             return messages.SearchResponse()
@@ -156,8 +164,8 @@ class TestRemoteRetriever(RetrieverContract):
         assert (await ask_a_service_that(answer, TIMEOUT_SECONDS)).tolist() == []
 
 
-async def ask(retriever: RemoteRetriever, timeout_seconds: float = TIMEOUT_SECONDS) -> Rows:
-    return await retriever.nearest(ITEMS[:1], 5, EVERY_ROW, timeout_seconds)
+async def ask(retriever: RemoteRetriever, timeout_seconds: float = TIMEOUT_SECONDS, allowed: Mask = EVERY_ROW) -> Rows:
+    return await retriever.nearest(ITEMS[:1], 5, allowed, timeout_seconds)
 
 
 async def until_it_answers(retriever: RemoteRetriever, seconds: float) -> None:
@@ -190,12 +198,12 @@ class FixedAnswers(stubs.RetrievalServiceServicer):
 
 
 async def ask_a_service_that(
-    behavior: Callable[[], Awaitable[messages.SearchResponse]], timeout_seconds: float
+    behavior: Callable[[], Awaitable[messages.SearchResponse]], timeout_seconds: float, allowed: Mask = EVERY_ROW
 ) -> Rows:
     settings = ServiceSettings(drain_seconds=0)
     async with running_server(settings, 0, FixedAnswers(behavior).register) as server:
         retriever = RemoteRetriever(server.address, VERSION)
         try:
-            return await ask(retriever, timeout_seconds)
+            return await ask(retriever, timeout_seconds, allowed)
         finally:
             await retriever.close()

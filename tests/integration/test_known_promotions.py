@@ -61,6 +61,16 @@ async def test_the_best_item_of_a_promotion_stands_where_it_is_pinned(known: Run
     assert sum("@" in name for name in first) == 2
 
 
+async def test_a_promotion_keeps_out_what_its_filter_says_was_bought_lately(known: RunningService) -> None:
+    dairy: dict[str, Any] = {"name": "dairy", "promoted_percent": 100, "filter": {"include_categories": ["dairy"]}}
+    [all_of_it, *_] = await pages_of(known, "regular", 10, promotions=[dairy])
+    assert "dairy-2@dairy" in all_of_it
+    dairy["filter"]["exclude_purchased_within_days"] = 50
+    [without, *_] = await pages_of(known, "regular", 10, promotions=[dairy])
+    assert "dairy-2@dairy" not in without
+    assert sum("@dairy" in name for name in without) == sum("@dairy" in name for name in all_of_it) - 1
+
+
 async def test_several_promotions_share_a_page_and_the_earlier_has_what_both_want(known: RunningService) -> None:
     first, *rest = await pages_of(known, "fan", 10, promotions=[PINNED, SUMMER])
     promoted = {place: name for place, name in enumerate(first) if "@" in name}

@@ -316,12 +316,26 @@ async def test_an_item_without_a_vector_is_popular_until_its_vector_comes(shop: 
 
         await until(is_there)
         assert "new" not in await similar_to(service, NEIGHBOUR)
+        assert await similar_to(service, "new") == [name for name in await best_sellers(service) if name != "new"]
         await shop.put(item, v1=shop.vector(NEIGHBOUR))
 
         async def is_similar() -> bool:
             return (await similar_to(service, NEIGHBOUR))[0] == "new"
 
         await until(is_similar)
+
+
+async def test_a_process_starts_over_what_cannot_be_read_and_takes_in_the_rest_later(shop: Shop) -> None:
+    await shop.client.hset(CATALOGUE_ITEMS, b"\xff\xfe", "{}")
+    await shop.put(LiveItem(item_id="new", title="new", brand="new-brand"))
+    async with serving(shop) as service:
+        assert await best_sellers(service)
+        await shop.client.hdel(CATALOGUE_ITEMS, b"\xff\xfe")
+
+        async def is_there() -> bool:
+            return await best_sellers(service, include_brands=["new-brand"]) == ["new"]
+
+        await until(is_there)
 
 
 async def test_what_cannot_be_read_does_not_keep_others_back(shop: Shop) -> None:

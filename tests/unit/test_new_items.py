@@ -9,7 +9,9 @@ from aisle.v1 import recommendation_service_pb2 as messages
 
 from features.encode import Floats, Shopper, resolve
 from features.live_items import LiveItem
+from features.store import StoreUnavailable
 from features.vectors import every_vector
+from services.common.scorer import ScorerUnavailable
 from services.ranking.answers import House, recommend
 from services.ranking.ordering import (
     Interest,
@@ -168,6 +170,17 @@ async def replied(world: World, **fields: Any) -> messages.RecommendResponse:
 
 def names(reply: messages.RecommendResponse) -> list[str]:
     return [item.item_id for item in reply.results]
+
+
+async def test_what_is_missing_from_an_explanation_is_told_on_later_pages_too(world: World) -> None:
+    first = await replied(world, page_size=5, explain=True)
+    assert list(first.degradations) == []
+    world.users.failure, world.scorer.failure = StoreUnavailable("away"), ScorerUnavailable("unavailable")
+    try:
+        second = await replied(world, page_size=5, page_token=first.next_page_token, explain=True)
+    finally:
+        world.users.failure = world.scorer.failure = None
+    assert messages.DEGRADATION_USER_FEATURES_FALLBACK in second.degradations
 
 
 async def test_a_list_has_the_new_item_of_its_taste_at_its_place_and_keeps_the_order_of_the_rest(world: World) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,22 @@ PATIENCE_SECONDS = 20.0
 GONE = ScorerUnavailable("unavailable")
 
 
+class CountedPatience:
+    """Nobody waits for a turn; how much patience is asked for now."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        self.now += 1
+        yield
+        self.now -= 1
+
+
 class World:
     """tiny.1 serves; the fakes behind each release can be switched off."""
 
@@ -45,7 +61,8 @@ class World:
             self.scorers[version] = FakeScorer.of_arrays(np.ones((2, 128), np.float32), np.ones(128, np.float32))
             self.retrievers[version] = FakeRetriever(np.ones((40, 128), np.float32))
         release = load_release(open_bundle(bundles / "tiny.1"))
-        self._template = replace(a_world(shop, release).pipeline, release=release)
+        self.turns = CountedPatience()
+        self._template = replace(a_world(shop, release).pipeline, release=release, turns=self.turns)
         self.serving = Serving(self.over(release), self.over, lambda bare: bare, House(), self.pointer)
         self._template = replace(self._template, release=shop.release())
         self.pointer.target()
@@ -122,6 +139,20 @@ async def test_it_waits_as_long_as_the_old_release_has_what_the_new_one_lacks(wo
     world.scorers["tiny.2"].failure = world.retrievers["tiny.2"].failure = None
     await switching
     assert world.version == "tiny.2"
+
+
+async def test_a_wait_that_lasts_asks_no_patience_of_callers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "_PATIENT_SECONDS", 10 * OUTAGE_SECONDS)
+    world.scorers["tiny.2"].failure = GONE
+    switching = world.switch()
+    await until(lambda: world.turns.now == 1)
+    assert await is_still_waiting(switching)
+    assert world.turns.now == 1, "others load for the switch meanwhile"
+    await until(lambda: world.turns.now == 0)
+    assert not switching.done()
+    world.scorers["tiny.2"].failure = None
+    await switching
+    assert (world.version, world.turns.now) == ("tiny.2", 0)
 
 
 async def test_an_outage_that_meets_both_releases_is_not_waited_for(world: World) -> None:

@@ -184,9 +184,13 @@ def recently_viewed(shopper: Shopper, allowed: Mask | None = None) -> RankedList
 
 def similar(model: OrderingModel, context_rows: Rows, count: int, allowed: Mask | None = None) -> RankedList:
     """Items nearest to the mean vector of `context_rows` (at least one), without those themselves, by dot product;
-    where only the text of an item is known, which makes its vector short, its direction alone counts."""
+    where only the text of an item is known, which makes its vector short, its direction alone counts. Where nothing is
+    known of `context_rows`, as of new items that have no vector yet, popular items."""
+    allowed = mask_without(allowed, context_rows, model.item_count)
     query = model.vectors[context_rows].mean(axis=0, keepdims=True, dtype=np.float32)
-    rows, scores = model.index.search_alike(query, count, mask_without(allowed, context_rows, model.item_count))
+    if not query.any():
+        return popular(model, count, allowed)
+    rows, scores = model.index.search_alike(query, count, allowed)
     found = rows[0] >= 0
     rows, scores = rows[0][found], scores[0][found]
     return RankedList(rows, scores, np.full_like(scores, np.nan), _filled(rows, Source.SIMILAR))
