@@ -4,7 +4,8 @@ Choices:
 - Two user views: `user_batch_…` (materialised only) and `user_live_…` (pushed only), so that neither overwrites the
   other. Names carry the feature fingerprint: a process reads only rows of the features it was written for.
 - Files offline, Redis protocol online, a registry file. Feast makes no call outside with this configuration.
-- redis-py would retry three times, with back-off; here it does not retry, and a connection may take 1 s.
+- redis-py would retry three times, with back-off; here a single server is not asked again (a cluster is, after looking
+  where keys lie now), and a connection may take 1 s.
 
 This module does not know what goes into the views (store).
 """
@@ -26,11 +27,11 @@ from features import spec
 from features.offline import FEATURES, EntityName, offline_folder
 
 _CONNECTION_DEFAULTS = {
-    "socket_timeout": "5",
-    "socket_connect_timeout": "1",
     "retry": "null",
     "driver_info": "null",  # a new connection does not introduce itself first: 2 ms to the first row instead of 6
 }
+_LIMIT_S = 5
+_CONNECT_LIMIT_S = 1
 _TYPES: dict[spec.DType, Any] = {
     "int64": Int64,
     "float32": Float32,
@@ -92,7 +93,9 @@ def _view(
     return FeatureView(name=view_name(kind), entities=[entity], schema=[key, *fields], source=source, online=online)
 
 
-def open_store(repo_dir: Path, offline_dir: Path, redis: str, project: str = "aisle") -> FeatureStore:
+def open_store(
+    repo_dir: Path, offline_dir: Path, redis: str, project: str = "aisle", *, limit_s: float = _LIMIT_S
+) -> FeatureStore:
     """Open the store and register the definitions where they are not yet; does not connect to the online store.
 
     Args:
@@ -101,10 +104,11 @@ def open_store(repo_dir: Path, offline_dir: Path, redis: str, project: str = "ai
         redis: The online store in Feast's format, "host:port[,db=0][,password=…]"; any option of redis-py may follow.
             Several hosts are nodes of a cluster.
         project: Feast's project, part of every key.
+        limit_s: How long one command may take, seconds, if `redis` does not say.
     """
     repo_dir.mkdir(parents=True, exist_ok=True)
     repo_dir = repo_dir.resolve()
-    store = FeatureStore(str(repo_dir), repo_config(repo_dir, redis, project))
+    store = FeatureStore(str(repo_dir), repo_config(repo_dir, redis, project, limit_s=limit_s))
     wanted = define(offline_dir.resolve())
     with _locked(repo_dir):
         registered = {view.name: view for view in store.list_feature_views()}
@@ -113,12 +117,16 @@ def open_store(repo_dir: Path, offline_dir: Path, redis: str, project: str = "ai
     return store
 
 
-def repo_config(repo_dir: Path, redis: str, project: str, *, overwrite: bool = False) -> RepoConfig:
+def repo_config(
+    repo_dir: Path, redis: str, project: str, *, overwrite: bool = False, limit_s: float = _LIMIT_S
+) -> RepoConfig:
     """The configuration behind `open_store`; with `overwrite`, writes do not ask whether the stored row is newer."""
     parts = redis.split(",")
     given = {part.partition("=")[0] for part in parts}
     is_cluster = sum("=" not in part for part in parts) > 1
-    options = [f"{name}={value}" for name, value in _CONNECTION_DEFAULTS.items() if name not in given]
+    limits = {"socket_timeout": limit_s, "socket_connect_timeout": min(limit_s, _CONNECT_LIMIT_S)}
+    defaults = {**limits, **_CONNECTION_DEFAULTS}
+    options = [f"{name}={value}" for name, value in defaults.items() if name not in given]
     return RepoConfig(
         project=project,
         provider="local",

@@ -1,5 +1,7 @@
 """A real cluster of three Valkey servers on this machine, among which keys are spread by slot."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,13 +26,53 @@ def valkey_cluster(folder: Path) -> Iterator[str]:
             running.enter_context(_node(folder / str(port), port, bus_port))
         clients = [running.enter_context(redis.Redis(port=port)) for port in ports]
         wait_until(lambda: all(map(_answers, clients)), _READY_SECONDS)
-        bounds = [_SLOTS * number // NODES for number in range(NODES + 1)]
-        for client, first, following in zip(clients, bounds, bounds[1:], strict=False):
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, following - 1)
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", slots_of(number)[0], slots_of(number)[-1])
         for port, bus_port in zip(ports[1:], bus_ports[1:], strict=True):
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus_port)
         wait_until(lambda: all(map(_is_whole, clients)), _READY_SECONDS)
         yield ",".join(f"127.0.0.1:{port}" for port in ports)
+
+
+@contextmanager
+def replica(folder: Path, port: int) -> Iterator[redis.Redis]:
+    """A further server that follows the cluster's server at `port`, with all that this one holds."""
+    own_port, bus_port = free_port(), free_port()
+    with (
+        _node(folder, own_port, bus_port),
+        redis.Redis(port=own_port) as follower,
+        redis.Redis(port=port, decode_responses=True) as primary,
+    ):
+        wait_until(lambda: _answers(follower), _READY_SECONDS)
+        name = primary.execute_command("CLUSTER", "MYID")
+        primary.execute_command("CLUSTER", "MEET", "127.0.0.1", own_port, bus_port)
+        wait_until(lambda: _follows(follower, name), _READY_SECONDS)
+        wait_until(lambda: follower.info("replication").get("master_link_status") == "up", _READY_SECONDS)
+        yield follower
+
+
+@contextmanager
+def silent(port: int) -> Iterator[None]:
+    """The server at `port` answers nothing, and resets nothing."""
+    with redis.Redis(port=port) as client:
+        process = client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def slots_of(number: int) -> range:
+    """The slots of one of the cluster's first servers, 0 to NODES - 1 as in its address."""
+    return range(_SLOTS * number // NODES, _SLOTS * (number + 1) // NODES)
+
+
+def _follows(follower: redis.Redis, primary: str) -> bool:
+    try:
+        return bool(follower.execute_command("CLUSTER", "REPLICATE", primary))  # type: ignore[no-untyped-call]
+    except redis.ResponseError:  # it has not heard of it yet
+        return False
 
 
 def _node(folder: Path, port: int, bus_port: int) -> ManagedProcess:

@@ -10,7 +10,8 @@ Choices, measured with Feast 0.67 and Valkey 9.1 on two cores:
 - A shopper is read from both views in one HMGET, by the Redis store's own keys and decoding, with the views looked up
   when the reader is made: half the CPU of two `online_read_async`, which themselves take half the time of
   `get_online_features_async` with `to_dict`. Feast is pinned for it, and tests hold it to what Feast's own calls wrote.
-- Each read has a deadline of its own, whatever redis-py's timeouts are.
+- Each read has a deadline of its own, whatever redis-py's timeouts are; of those that it cuts one runs on, by which the
+  client of a cluster notices that a server is dead.
 
 This package does not know how a value is computed (transforms) nor what it is used for (encode).
 """

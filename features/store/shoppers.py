@@ -3,7 +3,6 @@
 Knows nothing of whole tables.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,10 +17,13 @@ from features.feast_repo import view_name
 from features.offline import check_table
 from features.set_if_later import SET_IF_LATER, stamp_bytes
 from features.store.asking import StoreUnavailable, asking
+from features.store.in_time import InTime
 from features.store.messages import decode, entity_key
 from features.value_bytes import value_bytes
 
 _WRITE_ROWS = 500
+_NO_ROW = (DecodeError, KeyError, TypeError, ValueError, OverflowError, OSError)
+"""What Feast raises when others wrote under its keys; the last three for a time stamp that no calendar has."""
 
 
 class UserWriter:
@@ -74,12 +76,12 @@ class UserReader:
         """Look both views up once.
 
         Args:
-            store: From `open_store`.
+            store: From `open_store`, whose `limit_s` says how soon a dead server of a cluster is noticed.
             timeout_s: Longest wait for one shopper's row, seconds.
         """
         self._config = store.config
         self._online: Any = store.provider.online_store
-        self._timeout_s = timeout_s
+        self._in_time = InTime(timeout_s)
         self._views = [_ViewFields.of(store, view_name(name)) for name in ("user_live", "user_batch")]
         self._fields = [field for view in self._views for field in view.fields]
 
@@ -94,13 +96,8 @@ class UserReader:
             StoreUnavailable: if the online store does not answer within the time, or answers with what is no row.
         """
         [key] = self._online._generate_redis_keys_for_entities(self._config, [entity_key("user", user_id)])
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                with asking():
-                    client = await self._online._get_client_async(self._config.online_store)
-                    values = await client.hmget(key, self._fields)
-        except TimeoutError as error:
-            raise StoreUnavailable(f"no answer within {self._timeout_s} s") from error
+        with asking():
+            values = await self._in_time.ask(self._values(key))
         if not isinstance(values, list) or len(values) != len(self._fields):
             raise StoreUnavailable(f"unreadable answer: {values!r:.100}")
         for view in self._views:
@@ -109,12 +106,20 @@ class UserReader:
                 return row
         return None
 
+    async def close(self) -> None:
+        """End what still runs of a read that was given up; the store stays open."""
+        await self._in_time.close()
+
+    async def _values(self, key: bytes) -> Any:
+        client = await self._online._get_client_async(self._config.online_store)
+        return await client.hmget(key, self._fields)
+
     def _row(self, view: "_ViewFields", values: Sequence[bytes | None]) -> dict[str, object] | None:
         if not any(values):
             return None
         try:
             stamp, found = self._online._get_features_for_entity(values, view.name, view.features)
-        except (DecodeError, KeyError, TypeError) as error:  # what Feast raises when others wrote under its keys
+        except _NO_ROW as error:
             raise StoreUnavailable(f"unreadable answer: {error!r}") from error
         row = decode(spec.USER_FEATURES, found)
         if row is None:

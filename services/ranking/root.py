@@ -48,6 +48,8 @@ _PROBE_USER = "-"
 _PROBE_SECONDS = 0.2
 _VALKEY_SECONDS = 2.0
 """How long Valkey may take over live items and freshness, for which nobody waits; longer than it is asked to block."""
+_DEAD_SECONDS = 0.5
+"""After how long without an answer a cluster's server is taken for dead, so that it is asked where features lie now."""
 
 
 @asynccontextmanager
@@ -114,7 +116,9 @@ class _Behind:
 async def _connected(settings: RankingSettings, version: str, towers: TowerModels) -> AsyncIterator[_Behind]:
     """Nothing is asked yet, so that nothing has to be there; closed on leaving."""
     async with AsyncExitStack() as closing:
-        store = open_store(settings.feast_dir, settings.offline_dir, settings.redis)
+        timeout_s = settings.features_timeout_ms / 1000.0
+        limit_s = max(timeout_s, _DEAD_SECONDS)
+        store = open_store(settings.feast_dir, settings.offline_dir, settings.redis, limit_s=limit_s)
         closing.push_async_callback(close_store, store)
         valkey = connect(settings.redis, timeout_seconds=_VALKEY_SECONDS)
         closing.push_async_callback(valkey.aclose)
@@ -124,7 +128,8 @@ async def _connected(settings: RankingSettings, version: str, towers: TowerModel
         index = _remote_retriever(settings, version)
         if index is not None:
             closing.push_async_callback(index.close)
-        users = UserReader(store, timeout_s=settings.features_timeout_ms / 1000.0)
+        users = UserReader(store, timeout_s)
+        closing.push_async_callback(users.close)
         yield _Behind(users, scorer, index, valkey)
 
 

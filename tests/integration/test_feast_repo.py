@@ -17,6 +17,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features import spec
+from features.feast_repo import repo_config
 from features.store import UserReader, UserWriter, close_store, materialise, open_store, read_items, write_offline
 from services.common.process import free_port
 from tests.frames import assert_same, pushed, random_item_frame, random_user_frame
@@ -55,6 +56,16 @@ def test_a_store_is_opened_without_an_online_store_and_registers_only_what_is_ne
     open_store(tmp_path, tmp_path / "elsewhere", nobody)
     moved: Any = store.get_feature_view(f"item_{spec.fingerprint()}").batch_source
     assert moved.path == str(tmp_path / "elsewhere" / f"item_{spec.fingerprint()}")
+
+
+def test_a_limit_holds_for_commands_and_connections_unless_the_address_says_another() -> None:
+    def limits(redis: str, limit_s: float) -> set[str]:
+        config: Any = repo_config(Path("repo"), redis, "aisle", limit_s=limit_s).online_store
+        return {part for part in config.connection_string.split(",") if part.startswith("socket_")}
+
+    assert limits("valkey:1", 0.5) == {"socket_timeout=0.5", "socket_connect_timeout=0.5"}
+    assert limits("valkey:1", 3.0) == {"socket_timeout=3.0", "socket_connect_timeout=1"}
+    assert limits("valkey:1,socket_timeout=9", 0.5) == {"socket_timeout=9", "socket_connect_timeout=0.5"}
 
 
 def test_a_store_may_be_opened_by_many_at_once(tmp_path: Path) -> None:

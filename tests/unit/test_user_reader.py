@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.protos.feast.types.Value_pb2 import FloatList, Int64List, StringList, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from features import spec
 from features.store import StoreUnavailable, UserReader
@@ -53,7 +55,12 @@ class OnlineStandIn:
 
 def a_reader(row: dict[str, Value], view: str = "user_batch") -> UserReader:
     """A reader whose store holds this row for everybody."""
-    provider = SimpleNamespace(online_store=OnlineStandIn(row, view))
+    return reader_of(OnlineStandIn(row, view))
+
+
+def reader_of(online: OnlineStandIn) -> UserReader:
+    """A reader of this online store."""
+    provider = SimpleNamespace(online_store=online)
     config = SimpleNamespace(online_store=None)
     store: Any = SimpleNamespace(get_feature_view=str, config=config, provider=provider)
     return UserReader(store)
@@ -72,3 +79,24 @@ async def test_a_torn_row_is_as_good_as_none_and_the_lists_are_named(group: tupl
     """Encoding it would mix one item's numbers with another's, or raise in the middle of a request."""
     with pytest.raises(StoreUnavailable, match=f"'{group[-1]}': 1"):
         await a_reader(a_row({group[-1]: 1})).read("household-7")
+
+
+class StampStandIn(OnlineStandIn):
+    """Every shopper's row is a time stamp and values of Feast's own making."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__({}, "user_live")
+        self.stamp = Timestamp(seconds=seconds)
+
+    async def hmget(self, _key: bytes, fields: list[str]) -> list[Any]:
+        return [b"\x20\x03" for _ in fields]
+
+    def _get_features_for_entity(self, values: list[Any], view: str, names: list[str]) -> Any:
+        answer = [*values, self.stamp.SerializeToString()]
+        return RedisOnlineStore._get_features_for_entity(self, answer, view, [*names, f"_ts:{view}"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [2**62, 10**13, 10**12, -(2**62)], ids=str)
+async def test_a_time_that_no_calendar_has_is_as_good_as_no_row(seconds: int) -> None:
+    with pytest.raises(StoreUnavailable, match="unreadable answer"):
+        await reader_of(StampStandIn(seconds)).read("household-7")
