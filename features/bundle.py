@@ -209,16 +209,22 @@ def promote(bundles: Path, version: str, reason: str, now: datetime) -> None:
         log.write(json.dumps(line) + "\n")
 
 
+def served_before(bundles: Path) -> str | None:
+    """The version that served before the last move of the pointer; None where none did."""
+    log = bundles / "serving.log"
+    moves = log.read_text().splitlines() if log.exists() else []
+    version: str | None = json.loads(moves[-1])["from"] if moves else None
+    return version
+
+
 def forget_old_bundles(bundles: Path, keep: int) -> list[str]:
     """Delete all bundles but the newest `keep`, the one that serves, and the one that served before it.
 
     Returns:
         The versions that are gone.
     """
-    pointer, log = bundles / "serving", bundles / "serving.log"
-    needed = {pointer.read_text().strip()} if pointer.exists() else set()
-    if log.exists():
-        needed.add(json.loads(log.read_text().splitlines()[-1])["from"])
+    pointer = bundles / "serving"
+    needed = {pointer.read_text().strip() if pointer.exists() else None, served_before(bundles)}
     manifests = bundles.glob(f"[!.]*/{MANIFEST}")
     newest_first = sorted(manifests, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     old = [path.parent for path in newest_first[keep:] if path.parent.name not in needed]

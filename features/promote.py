@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from features.bundle import MANIFEST, BundleError, promote, serving_path
+from features.bundle import MANIFEST, BundleError, promote, served_before, serving_path
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,12 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _before(bundles: Path) -> str:
-    log = bundles / "serving.log"
-    moves = log.read_text().splitlines() if log.exists() else []
-    before = json.loads(moves[-1])["from"] if moves else None
-    if before is None:
-        raise BundleError(f"{log}: nothing served before")
-    return str(before)
+    version = served_before(bundles)
+    if version is None:
+        raise BundleError(f"{bundles / 'serving.log'}: nothing served before")
+    return version
 
 
 def _list(bundles: Path) -> None:
